@@ -1,0 +1,148 @@
+/**
+ * @module The shapes of the client's public face: what programs, the command line and the PKCS#11
+ * daemon see. Types only.
+ */
+
+/** How a digest becomes the number that is signed (RFC 8017 section 9). */
+export const encodings = ["pkcs1v15", "pss", "pkcs1v15-opaque", "raw"] as const;
+export type Encoding = (typeof encodings)[number];
+
+export const hashes = ["sha1", "sha224", "sha256", "sha384", "sha512"] as const;
+export type Hash = (typeof hashes)[number];
+
+/** What to sign: never a whole document, always something every node can rebuild and judge. */
+export interface SignInput {
+  /** The key's id: 32 lower-case hex digits. */
+  readonly keyId: string;
+  readonly encoding: Encoding;
+  /** The digest's algorithm. Absent exactly for "pkcs1v15-opaque" and "raw". */
+  readonly hash?: Hash;
+  /**
+   * The digest (its length fits `hash`); for "pkcs1v15-opaque" the bytes to pad; for "raw" the
+   * whole block of the modulus' length.
+   */
+  readonly data: Uint8Array;
+  /** For "pss": bytes of salt, 0…64; default the hash's length. */
+  readonly saltLength?: number;
+}
+
+export interface CallOptions {
+  /** Stop waiting: the call ends in `ERR_ABORTED`. */
+  readonly signal?: AbortSignal;
+  /** Stop waiting after so many milliseconds: `ERR_QUORUM_NOT_REACHED` or `ERR_DEADLINE`. */
+  readonly timeoutMs?: number;
+}
+
+/** What the nodes will sign with a key. Each node enforces it by itself. */
+export interface KeyPolicy {
+  readonly encodings: readonly Encoding[];
+  readonly hashes: readonly Hash[];
+  /** Most inputs in one request, 1…64. */
+  readonly maxInputs: number;
+  /** When nodes attach share proofs. */
+  readonly proofs: "on-failure" | "always";
+}
+
+export const keyStates = ["proposed", "active", "abandoned", "destroyed"] as const;
+export type KeyState = (typeof keyStates)[number];
+
+/** The public record of a key. */
+export interface KeyInfo {
+  /** 32 lower-case hex digits. */
+  readonly keyId: string;
+  readonly token: string;
+  /** For people; need not be unique. */
+  readonly label: string;
+  /** PKCS#11's CKA_ID, 1…255 bytes. */
+  readonly id: Uint8Array;
+  readonly algorithm: "rsa";
+  readonly modulusBits: number;
+  /** Big-endian, exactly modulusBits/8 bytes. */
+  readonly modulus: Uint8Array;
+  /** Big-endian, no leading zeros. */
+  readonly publicExponent: Uint8Array;
+  readonly threshold: number;
+  /** Node names; party i is at index i−1. */
+  readonly parties: readonly string[];
+  readonly policy: KeyPolicy;
+  readonly state: KeyState;
+  /** RFC 3339, by the dealer's clock. */
+  readonly createdAt: string;
+}
+
+export interface GenerateKeyOptions extends CallOptions {
+  readonly token: string;
+  readonly label: string;
+  /** CKA_ID; default 20 random bytes. */
+  readonly id?: Uint8Array;
+  /** 1024, 2048, 3072 or 4096; default 2048. */
+  readonly modulusBits?: number;
+  readonly policy?: Partial<KeyPolicy>;
+  /**
+   * 16 random bytes that name this wish. A second call with the same bytes, also from another
+   * process, finds the first one's key instead of making another.
+   */
+  readonly operationId?: Uint8Array;
+  readonly onProgress?: (progress: KeygenProgress) => void;
+}
+
+/** Where a key generation stands. `done` of `total` is set where there is something to count. */
+export interface KeygenProgress {
+  readonly step: "primes" | "propose" | "ready" | "deal" | "accepted" | "test" | "active";
+  readonly done?: number;
+  readonly total?: number;
+}
+
+/** What became of a destruction. A key with more than n−k erasures can never sign again. */
+export interface DestroyResult {
+  readonly keyId: string;
+  /** Node names that published an `erased` receipt before the call returned. */
+  readonly erased: readonly string[];
+  readonly pending: readonly string[];
+  /** Whether so many shares are gone that no quorum is left. */
+  readonly beyondRecovery: boolean;
+}
+
+/** One application's connection to one token; its requests are counted, so that a gap shows. */
+export interface SigningSession {
+  /** base64url of 16 random bytes. */
+  readonly id: string;
+  readonly token: string;
+  /** The signature, big-endian, as long as the modulus. */
+  sign(input: SignInput, options?: CallOptions): Promise<Uint8Array>;
+  close(): Promise<void>;
+}
+
+/** A connected client. Every call ends in a result or an `HsmError`; nothing waits for ever. */
+export interface HsmClient {
+  readonly name: string;
+  /** Tokens this client may use, in the order of cluster.toml. */
+  readonly tokens: readonly string[];
+  /** Whether NATS answers right now. */
+  readonly connected: boolean;
+
+  /**
+   * Opens the identity key with the PIN. Returns a ticket of 32 secret bytes that opens it again
+   * without the PIN (after a restart of this process, say) as long as the PIN stays the same.
+   * @throws HsmError ERR_WRONG_PIN, ERR_PIN_LOCKED
+   */
+  unlock(pin: string): Promise<Uint8Array>;
+  /** Opens the identity key with a ticket. @throws HsmError ERR_WRONG_PIN when it is stale. */
+  unlockWithTicket(ticket: Uint8Array): Promise<void>;
+  /** Erases the identity key from memory. Signing then fails with ERR_NOT_LOGGED_IN. */
+  lock(): void;
+  readonly unlocked: boolean;
+
+  /** Active keys of a token, in order of creation. Waits for the first replay, then is local. */
+  keys(token: string, options?: CallOptions): Promise<readonly KeyInfo[]>;
+  /** Grows with every change of the key directory. */
+  readonly keysRevision: number;
+  generateKey(options: GenerateKeyOptions): Promise<KeyInfo>;
+  destroyKey(keyId: string, options?: CallOptions): Promise<DestroyResult>;
+
+  /** `application` is what the audit trail shows: a program's name and process id. */
+  openSession(token: string, application: string): Promise<SigningSession>;
+  /** Starts looking for safe primes in the background, so that the next generateKey is quick. */
+  prepareKey(modulusBits: number): void;
+  close(): Promise<void>;
+}
