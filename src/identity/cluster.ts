@@ -1,0 +1,143 @@
+/**
+ * @module cluster.toml: who is who. The only source of public keys; whatever is signed by another
+ * key is nobody's. Contains no secret and is the same on every machine of a cluster.
+ */
+import { dirname, resolve } from "node:path";
+import { readFile } from "node:fs/promises";
+import {
+  ArrayMaxSize,
+  ArrayMinSize,
+  Equals,
+  IsArray,
+  IsOptional,
+  IsString,
+  Matches,
+  MaxLength,
+} from "class-validator";
+import { parse } from "smol-toml";
+import { describeError, HsmError } from "../errors.js";
+import { validated } from "../validate.js";
+import { fromBase64url } from "./encoding.js";
+import { IdentityPublicKey } from "./identity-key.js";
+import { memberName, userNKey } from "./names.js";
+
+export const roles = ["node", "client", "operator", "auditor"] as const;
+export type Role = (typeof roles)[number];
+
+/** Somebody who signs messages, or at least logs in. */
+export interface Member {
+  readonly role: Role;
+  readonly name: string;
+  readonly identity: IdentityPublicKey;
+  /** Public NKey of its NATS login. */
+  readonly login: string;
+}
+
+/** A namespace of keys, and the clients that may use it. */
+export interface Token {
+  readonly name: string;
+  readonly clients: readonly string[];
+}
+
+class ClusterFile {
+  @Equals(1) readonly version!: number;
+  @Matches(memberName) readonly name!: string;
+  @IsArray() @ArrayMinSize(1) @IsString({ each: true }) readonly servers!: string[];
+  /** PEM file of the CA of the NATS servers, relative to cluster.toml. */
+  @IsOptional() @IsString() readonly tlsCa?: string;
+  @IsArray() @ArrayMinSize(2) @ArrayMaxSize(32) readonly node!: object[];
+  @IsArray() @ArrayMinSize(1) readonly client!: object[];
+  @IsArray() @ArrayMinSize(1) readonly token!: object[];
+  @IsOptional() @IsArray() readonly operator?: object[];
+  @IsOptional() @IsArray() readonly auditor?: object[];
+}
+
+class MemberEntry {
+  @Matches(memberName) readonly name!: string;
+  @Matches(/^[A-Za-z0-9_-]{43}$/) readonly identity!: string;
+  @Matches(userNKey) readonly login!: string;
+}
+
+class TokenEntry {
+  // PKCS#11 pads labels to 32 bytes.
+  @Matches(memberName) @MaxLength(32) readonly name!: string;
+  @IsArray() @Matches(memberName, { each: true }) readonly clients!: string[];
+}
+
+/** The members of a cluster, by name and by key. */
+export class Cluster {
+  readonly name: string;
+  readonly servers: readonly string[];
+  /** Absolute path of the CA file of the NATS servers, if they speak TLS. */
+  readonly tlsCa: string | undefined;
+  readonly members: readonly Member[];
+  readonly tokens: readonly Token[];
+  readonly #byKeyId = new Map<string, Member>();
+
+  /** @throws HsmError `ERR_INVALID_CONFIG` when a name or a key occurs twice. */
+  constructor(file: ClusterFile, directory: string) {
+    this.name = file.name;
+    this.servers = file.servers;
+    this.tlsCa = file.tlsCa === undefined ? undefined : resolve(directory, file.tlsCa);
+    this.members = roles.flatMap((role) => (file[role] ?? []).map((entry) => member(role, entry)));
+    this.tokens = file.token.map((entry) => validated(TokenEntry, entry, "ERR_INVALID_CONFIG"));
+    requireDistinct(this.members.map(({ role, name }) => `${role} ${name}`));
+    requireDistinct(this.members.map(({ login }) => `login ${login}`));
+    requireDistinct(this.tokens.map(({ name }) => `token ${name}`));
+    for (const one of this.members) {
+      if (this.#byKeyId.has(one.identity.keyId)) {
+        throw new HsmError("ERR_INVALID_CONFIG", `${one.role} ${one.name}: identity used twice`);
+      }
+      this.#byKeyId.set(one.identity.keyId, one);
+    }
+    for (const { name, clients } of this.tokens) {
+      for (const client of clients) {
+        if (this.find("client", client) === undefined) {
+          throw new HsmError("ERR_INVALID_CONFIG", `token ${name}: no client is named ${client}`);
+        }
+      }
+    }
+  }
+
+  find(role: Role, name: string): Member | undefined {
+    return this.members.find((one) => one.role === role && one.name === name);
+  }
+
+  byKeyId(keyId: string): Member | undefined {
+    return this.#byKeyId.get(keyId);
+  }
+
+  /** Nodes in the order of the file: the parties that a new key is dealt to. */
+  get nodes(): readonly Member[] {
+    return this.members.filter((one) => one.role === "node");
+  }
+
+  tokensOf(client: string): readonly Token[] {
+    return this.tokens.filter(({ clients }) => clients.includes(client));
+  }
+}
+
+/** @throws HsmError `ERR_INVALID_CONFIG` naming the file and what is wrong in it. */
+export async function readCluster(path: string): Promise<Cluster> {
+  try {
+    const file = validated(ClusterFile, parse(await readFile(path, "utf8")), "ERR_INVALID_CONFIG");
+    return new Cluster(file, dirname(path));
+  } catch (cause) {
+    throw new HsmError("ERR_INVALID_CONFIG", `${path}: ${describeError(cause)}`, { cause });
+  }
+}
+
+function member(role: Role, entry: object): Member {
+  const { name, identity, login } = validated(MemberEntry, entry, "ERR_INVALID_CONFIG");
+  return {
+    role,
+    name,
+    login,
+    identity: new IdentityPublicKey(fromBase64url(identity, "identity")),
+  };
+}
+
+function requireDistinct(names: readonly string[]): void {
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice !== undefined) throw new HsmError("ERR_INVALID_CONFIG", `${twice} occurs twice`);
+}

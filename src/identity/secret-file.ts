@@ -1,0 +1,114 @@
+/**
+ * @module Files with secrets: read only when nobody else can, written so that a crash at any
+ * instant leaves the old file or the new one.
+ */
+import { randomBytes } from "node:crypto";
+import { constants } from "node:fs";
+import { open, readFile, rename, unlink } from "node:fs/promises";
+import { dirname } from "node:path";
+import { HsmError } from "../errors.js";
+
+/**
+ * The bytes of a file that only its owner may read.
+ * @throws HsmError `ERR_INVALID_CONFIG` when it cannot be read, `ERR_UNTRUSTED_FILE` when its group
+ * or others can read it, or when it belongs to somebody other than this process or root.
+ */
+export async function readSecretFile(path: string): Promise<Buffer> {
+  let file;
+  try {
+    file = await open(path, constants.O_RDONLY);
+  } catch (cause) {
+    throw new HsmError("ERR_INVALID_CONFIG", `cannot read ${path}: ${reason(cause)}`, { cause });
+  }
+  try {
+    // The mode is read from the open file: nothing can be swapped between check and use.
+    const { mode, uid } = await file.stat();
+    if ((mode & 0o077) !== 0) {
+      const shown = (mode & 0o777).toString(8);
+      throw new HsmError(
+        "ERR_UNTRUSTED_FILE",
+        `${path} has mode ${shown}: others may read this secret; run: chmod 600 ${path}`,
+      );
+    }
+    const self = process.geteuid?.() ?? uid;
+    if (uid !== self && uid !== 0) {
+      throw new HsmError("ERR_UNTRUSTED_FILE", `${path} belongs to uid ${uid}, not to ${self}`);
+    }
+    return await file.readFile();
+  } finally {
+    await file.close();
+  }
+}
+
+/** Writes `bytes` to `path` with mode 0600, atomically and durably. */
+export async function writeSecretFile(path: string, bytes: Uint8Array | string): Promise<void> {
+  await writeFileDurably(path, bytes, 0o600);
+}
+
+/** Writes `bytes` to `path` under another name, syncs, renames, and syncs the directory. */
+export async function writeFileDurably(
+  path: string,
+  bytes: Uint8Array | string,
+  mode: number,
+): Promise<void> {
+  const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`;
+  const file = await open(temporary, "wx", mode);
+  try {
+    await file.writeFile(bytes);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(temporary, path);
+  await syncDirectory(dirname(path));
+}
+
+/**
+ * Overwrites a file with zeros and removes it. On flash storage the overwritten blocks may survive
+ * below the file system; see docs/threat-model.md.
+ */
+export async function eraseFile(path: string): Promise<void> {
+  let file;
+  try {
+    file = await open(path, "r+");
+  } catch (error) {
+    if (isMissing(error)) return;
+    throw error;
+  }
+  try {
+    const { size } = await file.stat();
+    await file.write(Buffer.alloc(size), 0, size, 0);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await unlink(path);
+  await syncDirectory(dirname(path));
+}
+
+/** The bytes of a file, or undefined when there is none. */
+export async function readIfPresent(path: string): Promise<Buffer | undefined> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, constants.O_RDONLY);
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "ENOENT";
+}
+
+function reason(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}
