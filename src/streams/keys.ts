@@ -1,0 +1,168 @@
+/**
+ * @module THSM_KEY: `thsm.v1.key.<keyid>`, the life of a key as events. The key directory is the
+ * replay of this stream. proposed → ready → (sealed shares by THSM_DEAL) → accepted → activated,
+ * or abandoned; destroyed → erased.
+ */
+import { Equals, IsIn, IsInt, IsOptional, Matches, MaxLength, Min } from "class-validator";
+import {
+  formatVersion,
+  IsCount,
+  IsKeyId,
+  IsList,
+  IsMessageHash,
+  IsName,
+  IsNameList,
+  IsNumber,
+  IsNumberList,
+  IsParty,
+  IsPartyList,
+  IsRandomId,
+  IsText,
+  IsTime,
+  IsVersion,
+  maxInputs,
+} from "./fields.js";
+
+/** A new key's public record, by the dealer. Its message hash stands for it from then on. */
+export class KeyProposed {
+  @IsVersion() readonly version: number = formatVersion;
+  @Equals("proposed") readonly type = "proposed";
+  @IsKeyId() readonly key!: string;
+  @IsCount() readonly epoch!: number;
+  @IsName() readonly client!: string;
+  @IsName() @MaxLength(32) readonly token!: string;
+  @IsText(255) readonly label!: string;
+  /** CKA_ID, lower-case hex. */
+  @Matches(/^([0-9a-f]{2}){1,255}$/) readonly id!: string;
+  @Equals("rsa") readonly algorithm!: string;
+  @Equals("shoup") readonly scheme!: string;
+  @IsNumber() readonly modulus!: string;
+  @IsNumber() readonly publicExponent!: string;
+  @IsParty() readonly threshold!: number;
+  /** Node names; party i is the i-th. */
+  @IsNameList() readonly parties!: string[];
+  /** How many parties must accept before activation: threshold…parties. */
+  @IsParty() readonly minimum!: number;
+  @IsNumber() readonly verificationBase!: string;
+  @IsNumberList() readonly verificationKeys!: string[];
+  @IsList(/^[a-z0-9-]+$/, 1, 8, 32) readonly encodings!: string[];
+  @IsList(/^[a-z0-9]+$/, 1, 8, 16) readonly hashes!: string[];
+  @IsInt() @Min(1) readonly maxInputs: number = maxInputs;
+  @IsIn(["on-failure", "always"]) readonly proofs!: "on-failure" | "always";
+  @IsTime() readonly time!: string;
+}
+
+/** A node is ready for its share: the one-time X25519 key to seal it to. */
+export class KeyReady {
+  @IsVersion() readonly version: number = formatVersion;
+  @Equals("ready") readonly type = "ready";
+  @IsKeyId() readonly key!: string;
+  @IsName() readonly node!: string;
+  @IsParty() readonly party!: number;
+  @IsMessageHash() readonly proposal!: string;
+  /** 32 bytes, base64url. */
+  @Matches(/^[A-Za-z0-9_-]{43}$/) readonly sealingKey!: string;
+  @IsTime() readonly time!: string;
+  @IsCount() readonly n!: number;
+  @IsMessageHash() readonly prev!: string;
+}
+
+/** A node has checked its share against the record and stored it durably. */
+export class KeyAccepted {
+  @IsVersion() readonly version: number = formatVersion;
+  @Equals("accepted") readonly type = "accepted";
+  @IsKeyId() readonly key!: string;
+  @IsName() readonly node!: string;
+  @IsParty() readonly party!: number;
+  @IsMessageHash() readonly proposal!: string;
+  @IsTime() readonly time!: string;
+  @IsCount() readonly n!: number;
+  @IsMessageHash() readonly prev!: string;
+}
+
+/** A node cannot accept: the dealing is wrong, or there is no room. */
+export class KeyRejected {
+  @IsVersion() readonly version: number = formatVersion;
+  @Equals("rejected") readonly type = "rejected";
+  @IsKeyId() readonly key!: string;
+  @IsName() readonly node!: string;
+  @IsParty() readonly party!: number;
+  @IsMessageHash() readonly proposal!: string;
+  @Matches(/^ERR_[A-Z_]{1,60}$/) readonly code!: string;
+  @IsText(400) readonly reason!: string;
+  @IsTime() readonly time!: string;
+  @IsCount() readonly n!: number;
+  @IsMessageHash() readonly prev!: string;
+}
+
+/** The dealer has seen a test signature verify: the key signs from now on. */
+export class KeyActivated {
+  @IsVersion() readonly version: number = formatVersion;
+  @Equals("activated") readonly type = "activated";
+  @IsKeyId() readonly key!: string;
+  @IsName() readonly client!: string;
+  @IsMessageHash() readonly proposal!: string;
+  @IsPartyList() readonly accepted!: number[];
+  /** Session and request of the test signature. */
+  @IsRandomId() readonly session!: string;
+  @IsRandomId() readonly rid!: string;
+  @IsTime() readonly time!: string;
+}
+
+/** The key will never be active: nodes erase what they have of it. */
+export class KeyAbandoned {
+  @IsVersion() readonly version: number = formatVersion;
+  @Equals("abandoned") readonly type = "abandoned";
+  @IsKeyId() readonly key!: string;
+  @IsName() readonly client!: string;
+  @IsMessageHash() readonly proposal!: string;
+  @IsText(400) readonly reason!: string;
+  @IsTime() readonly time!: string;
+}
+
+/** The end of a key: takes effect at once, completes when absent nodes return. */
+export class KeyDestroyed {
+  @IsVersion() readonly version: number = formatVersion;
+  @Equals("destroyed") readonly type = "destroyed";
+  @IsKeyId() readonly key!: string;
+  @IsName() readonly client!: string;
+  @IsMessageHash() readonly proposal!: string;
+  @IsOptional() @IsText(400) readonly reason?: string;
+  @IsTime() readonly time!: string;
+}
+
+/** A node's receipt: its share of an abandoned or destroyed key is overwritten and gone. */
+export class KeyErased {
+  @IsVersion() readonly version: number = formatVersion;
+  @Equals("erased") readonly type = "erased";
+  @IsKeyId() readonly key!: string;
+  @IsName() readonly node!: string;
+  @IsParty() readonly party!: number;
+  @IsMessageHash() readonly proposal!: string;
+  @IsTime() readonly time!: string;
+  @IsCount() readonly n!: number;
+  @IsMessageHash() readonly prev!: string;
+}
+
+export type KeyEvent =
+  | KeyProposed
+  | KeyReady
+  | KeyAccepted
+  | KeyRejected
+  | KeyActivated
+  | KeyAbandoned
+  | KeyDestroyed
+  | KeyErased;
+
+export const keyEvents: {
+  readonly [T in KeyEvent["type"]]: new () => Extract<KeyEvent, { type: T }>;
+} = {
+  proposed: KeyProposed,
+  ready: KeyReady,
+  accepted: KeyAccepted,
+  rejected: KeyRejected,
+  activated: KeyActivated,
+  abandoned: KeyAbandoned,
+  destroyed: KeyDestroyed,
+  erased: KeyErased,
+};
