@@ -56,10 +56,6 @@ export function streamSettings(limits: StreamLimits, replicas: number): Partial<
     deny_purge: true,
     allow_direct: true,
   };
-  const repeated = (filter: string): Partial<StreamConfig> => ({
-    subjects: [filter],
-    republish: { src: filter, dest: storedSubject(filter) },
-  });
   return [
     {
       ...durable,
@@ -106,6 +102,10 @@ export function streamSettings(limits: StreamLimits, replicas: number): Partial<
       max_msg_size: 96 * 1024,
     },
   ];
+}
+
+function repeated(filter: string): Partial<StreamConfig> {
+  return { subjects: [filter], republish: { src: filter, dest: storedSubject(filter) } };
 }
 
 /** Name of a node's durable consumers. */
