@@ -1,0 +1,77 @@
+/** @module What a connected client shares among its sessions, dealings and audits. */
+import type { NatsConnection } from "nats";
+import { HsmError } from "../errors.js";
+import type { Cluster } from "../identity/cluster.js";
+import type { Logger } from "../log.js";
+import { connectBus } from "../streams/connection.js";
+import { Publisher } from "../streams/publish.js";
+import { StreamReader } from "../streams/read.js";
+import { Collector } from "./collector.js";
+import type { ClientConfig } from "./config.js";
+import type { IdentityLock } from "./identity-lock.js";
+import { KeyDirectory } from "./key-directory.js";
+import { NodeHealth } from "./node-health.js";
+
+export interface Bus {
+  readonly connection: NatsConnection;
+  readonly publisher: Publisher;
+  readonly reader: StreamReader;
+  readonly keys: KeyDirectory;
+  readonly collector: Collector;
+  readonly health: NodeHealth;
+  readonly identity: IdentityLock;
+  readonly log: Logger;
+  close(): Promise<void>;
+}
+
+/** Connects, however long that takes, and replays the key directory. */
+export async function openBus(
+  config: ClientConfig,
+  cluster: Cluster,
+  identity: IdentityLock,
+  log: Logger,
+): Promise<Bus> {
+  const connection = await connectBus({
+    servers: cluster.servers,
+    name: config.name,
+    loginFile: config.loginFile,
+    ...tlsOptions(config, cluster),
+    log,
+  });
+  const reader = new StreamReader(connection);
+  const publisher = new Publisher(connection, reader, config.name);
+  const keys = new KeyDirectory(cluster, connection, reader, log);
+  const collector = new Collector(cluster, config.name, connection, reader, log);
+  const health = new NodeHealth(cluster, connection);
+  return {
+    connection,
+    publisher,
+    reader,
+    keys,
+    collector,
+    health,
+    identity,
+    log,
+    async close() {
+      keys.close();
+      collector.close();
+      health.close();
+      publisher.close();
+      await connection.close();
+    },
+  };
+}
+
+function tlsOptions(
+  { tlsCert, tlsKey, name }: ClientConfig,
+  { tlsCa }: Cluster,
+): { tls?: { caFile: string; certFile: string; keyFile: string } } {
+  if (tlsCa === undefined) return {};
+  if (tlsCert === undefined || tlsKey === undefined) {
+    throw new HsmError(
+      "ERR_INVALID_CONFIG",
+      `the cluster's NATS speaks TLS: client ${name} needs tlsCert and tlsKey`,
+    );
+  }
+  return { tls: { caFile: tlsCa, certFile: tlsCert, keyFile: tlsKey } };
+}

@@ -1,0 +1,162 @@
+/** @module The keys of this client's tokens: the replay of THSM_KEY, kept up to date. */
+import { once, EventEmitter } from "node:events";
+import type { NatsConnection } from "nats";
+import { HsmError } from "../errors.js";
+import type { Cluster } from "../identity/cluster.js";
+import { fromBase64url, fromHex } from "../identity/encoding.js";
+import type { Logger } from "../log.js";
+import { parseGroupKey, type GroupKey } from "../scheme/index.js";
+import { StreamFollower } from "../streams/follow.js";
+import { KeyLives, type KeyRecord } from "../streams/key-life.js";
+import type { StreamReader } from "../streams/read.js";
+import { allKeys, streamNames } from "../streams/subjects.js";
+import { encodings, hashes, type KeyInfo } from "./api.js";
+
+export class KeyDirectory {
+  readonly #lives: KeyLives;
+  readonly #follower: StreamFollower;
+  readonly #groups = new Map<string, GroupKey>();
+  readonly #infos = new Map<string, { state: string; info: KeyInfo }>();
+  readonly #changes = new EventEmitter();
+  #revision = 0;
+
+  constructor(cluster: Cluster, connection: NatsConnection, reader: StreamReader, log: Logger) {
+    this.#lives = new KeyLives(cluster);
+    this.#changes.setMaxListeners(0);
+    this.#follower = new StreamFollower({
+      connection,
+      reader,
+      stream: streamNames.keys,
+      filter: allKeys,
+      log,
+      apply: (message) => {
+        const change = this.#lives.apply(message);
+        if (change === undefined) {
+          log.warn({ seq: message.seq }, "key event of an unknown type skipped");
+          return;
+        }
+        this.#revision += 1;
+        this.#changes.emit("change");
+      },
+    });
+  }
+
+  /** Grows with every event; equal numbers mean an unchanged directory. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  /** @throws HsmError `ERR_BROKER_UNREACHABLE` */
+  catchUp(): Promise<void> {
+    return this.#follower.catchUp();
+  }
+
+  record(keyId: string): KeyRecord | undefined {
+    return this.#lives.get(keyId);
+  }
+
+  /**
+   * The record of an active key of this token; reads the stream once more before it says no.
+   * @throws HsmError `ERR_UNKNOWN_KEY`, `ERR_KEY_NOT_ACTIVE`
+   */
+  async activeRecord(keyId: string, token: string): Promise<KeyRecord> {
+    if (this.record(keyId)?.state !== "active") await this.catchUp();
+    const record = this.record(keyId);
+    if (record?.proposal.token !== token) {
+      throw new HsmError("ERR_UNKNOWN_KEY", `token ${token} has no key ${keyId}`);
+    }
+    if (record.state !== "active") {
+      throw new HsmError("ERR_KEY_NOT_ACTIVE", `key ${keyId} is ${record.state}`);
+    }
+    return record;
+  }
+
+  /** Active keys of a token, in order of proposal. */
+  active(token: string): KeyInfo[] {
+    const infos: KeyInfo[] = [];
+    for (const record of this.#lives.all()) {
+      if (record.state === "active" && record.proposal.token === token)
+        infos.push(this.info(record));
+    }
+    return infos;
+  }
+
+  /**
+   * The checked public key of a record.
+   * @throws HsmError `ERR_INVALID_KEY_SHARE` when its numbers are not those of a group key
+   */
+  group(record: KeyRecord): GroupKey {
+    const known = this.#groups.get(record.keyId);
+    if (known !== undefined) return known;
+    const { proposal } = record;
+    const group = parseGroupKey({
+      modulus: fromBase64url(proposal.modulus, "modulus"),
+      publicExponent: fromBase64url(proposal.publicExponent, "publicExponent"),
+      threshold: proposal.threshold,
+      parties: proposal.parties.length,
+      verificationBase: fromBase64url(proposal.verificationBase, "verificationBase"),
+      verificationKeys: proposal.verificationKeys.map((text) =>
+        fromBase64url(text, "verificationKeys"),
+      ),
+    });
+    this.#groups.set(record.keyId, group);
+    return group;
+  }
+
+  info(record: KeyRecord): KeyInfo {
+    const known = this.#infos.get(record.keyId);
+    if (known?.state === record.state) return known.info;
+    const { proposal, state } = record;
+    const modulus = fromBase64url(proposal.modulus, "modulus");
+    const info: KeyInfo = {
+      keyId: record.keyId,
+      token: proposal.token,
+      label: proposal.label,
+      id: fromHex(proposal.id, "id"),
+      algorithm: "rsa",
+      modulusBits: modulus.length * 8,
+      modulus,
+      publicExponent: fromBase64url(proposal.publicExponent, "publicExponent"),
+      threshold: proposal.threshold,
+      parties: proposal.parties,
+      policy: {
+        encodings: encodings.filter((name) => proposal.encodings.includes(name)),
+        hashes: hashes.filter((name) => proposal.hashes.includes(name)),
+        maxInputs: proposal.maxInputs,
+        proofs: proposal.proofs,
+      },
+      state,
+      createdAt: proposal.time,
+    };
+    this.#infos.set(record.keyId, { state, info });
+    return info;
+  }
+
+  /**
+   * Resolves when `test` returns something for the record, looking again after every event.
+   * @throws HsmError `ERR_DEADLINE`, `ERR_ABORTED`; whatever `test` throws
+   */
+  async until<T>(
+    keyId: string,
+    test: (record: KeyRecord | undefined) => T | undefined,
+    signal: AbortSignal,
+  ): Promise<T> {
+    for (;;) {
+      const found = test(this.#lives.get(keyId));
+      if (found !== undefined) return found;
+      try {
+        await once(this.#changes, "change", { signal });
+      } catch (cause) {
+        const isTimeout =
+          signal.reason instanceof DOMException && signal.reason.name === "TimeoutError";
+        throw isTimeout
+          ? new HsmError("ERR_DEADLINE", "the nodes did not answer in time", { cause })
+          : new HsmError("ERR_ABORTED", "the caller gave up", { cause });
+      }
+    }
+  }
+
+  close(): void {
+    this.#follower.close();
+  }
+}

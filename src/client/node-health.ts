@@ -1,0 +1,122 @@
+/**
+ * @module How the nodes are doing, as this client sees it: heartbeats, answer times, work under
+ * way. Decides whom to ask; never decides what is right.
+ */
+import type { NatsConnection, Subscription } from "nats";
+import type { Cluster } from "../identity/cluster.js";
+import { assembleMessage, signatureOf } from "../streams/envelope.js";
+import { readHeartbeat, verifySender } from "../streams/open.js";
+import { allBeats } from "../streams/subjects.js";
+
+/** A node beats every second. */
+const silentAfterMs = 3500;
+const samples = 64;
+const firstPatienceMs = 2000;
+const leastPatienceMs = 250;
+const mostPatienceMs = 5000;
+/** An answer is late when it takes so many times the recent 95th percentile. */
+const lateFactor = 3;
+
+interface NodeState {
+  lastBeatMs: number;
+  boot: string;
+  beat: number;
+  /** Exponentially weighted mean of answer times. */
+  meanMs: number;
+  /** Inputs asked and not yet answered. */
+  outstanding: number;
+}
+
+export class NodeHealth {
+  readonly #states = new Map<string, NodeState>();
+  readonly #recent: number[] = [];
+  readonly #culprits = new Set<string>();
+  readonly #subscription: Subscription;
+  #heardAny = false;
+
+  constructor(cluster: Cluster, connection: NatsConnection) {
+    for (const { name } of cluster.nodes) {
+      this.#states.set(name, { lastBeatMs: 0, boot: "", beat: -1, meanMs: 10, outstanding: 0 });
+    }
+    this.#subscription = connection.subscribe(allBeats, {
+      callback: (error, received) => {
+        if (error !== null) return;
+        try {
+          const signature = signatureOf(received.headers);
+          const message = assembleMessage("", received.subject, received.data, signature);
+          const body = readHeartbeat(message);
+          verifySender(cluster, message, body, "node");
+          this.#beat(body.node, body.boot, body.beat);
+        } catch {
+          // A forged or malformed heartbeat is no heartbeat.
+        }
+      },
+    });
+  }
+
+  /** Node names, best first: alive, honest so far, quick, and not busy with our own requests. */
+  rank(nodes: readonly string[]): string[] {
+    const scores = new Map(nodes.map((node) => [node, this.#score(node)]));
+    return nodes.toSorted((a, b) => (scores.get(a) ?? 0) - (scores.get(b) ?? 0));
+  }
+
+  isAlive(node: string): boolean {
+    const state = this.#states.get(node);
+    // Before the first beat of anybody, silence says nothing.
+    return !this.#heardAny || Date.now() - (state?.lastBeatMs ?? 0) < silentAfterMs;
+  }
+
+  isCulprit(node: string): boolean {
+    return this.#culprits.has(node);
+  }
+
+  /** From now on the node is asked last. */
+  accuse(node: string): void {
+    this.#culprits.add(node);
+  }
+
+  asked(node: string, inputs: number): void {
+    const state = this.#states.get(node);
+    if (state !== undefined) state.outstanding += inputs;
+  }
+
+  /** The node answered after `elapsedMs`, or (undefined) is no longer waited for. */
+  settled(node: string, inputs: number, elapsedMs: number | undefined): void {
+    const state = this.#states.get(node);
+    if (state === undefined) return;
+    state.outstanding = Math.max(0, state.outstanding - inputs);
+    if (elapsedMs === undefined) return;
+    state.meanMs += (elapsedMs - state.meanMs) / 8;
+    this.#recent.push(elapsedMs);
+    if (this.#recent.length > samples) this.#recent.shift();
+  }
+
+  /** How long to wait for an answer before others are asked. */
+  get patienceMs(): number {
+    if (this.#recent.length < 8) return firstPatienceMs;
+    const sorted = this.#recent.toSorted((a, b) => a - b);
+    const p95 = sorted[Math.floor(sorted.length * 0.95)] ?? firstPatienceMs;
+    return Math.min(mostPatienceMs, Math.max(leastPatienceMs, lateFactor * p95));
+  }
+
+  close(): void {
+    this.#subscription.unsubscribe();
+  }
+
+  #score(node: string): number {
+    const state = this.#states.get(node);
+    if (state === undefined) return Number.POSITIVE_INFINITY;
+    const burden = (this.isAlive(node) ? 0 : 1e9) + (this.#culprits.has(node) ? 1e12 : 0);
+    // A little chance spreads equal nodes, and lets a slow one show that it has recovered.
+    const spread = 1 + Math.random() / 4;
+    return burden + state.meanMs * (1 + state.outstanding) * spread;
+  }
+
+  #beat(node: string, boot: string, beat: number): void {
+    const state = this.#states.get(node);
+    // A replayed old beat must not make a dead node look alive.
+    if (state === undefined || (state.boot === boot && beat <= state.beat)) return;
+    this.#heardAny = true;
+    Object.assign(state, { boot, beat, lastBeatMs: Date.now() });
+  }
+}

@@ -1,0 +1,308 @@
+/**
+ * @module One request until its signatures: ask the k parties that should be fastest, and when one
+ * is late, refuses or lies, ask others by a second request. Nothing is asked twice of a node that
+ * may still answer: its durable consumer keeps the request for it.
+ */
+import { randomBytes } from "node:crypto";
+import { HsmError, QuorumError } from "../errors.js";
+import { toBase64url, toHex } from "../identity/encoding.js";
+import type { Logger } from "../log.js";
+import type { GroupKey } from "../scheme/index.js";
+import type { KeyRecord } from "../streams/key-life.js";
+import type { RequestKind } from "../streams/requests.js";
+import type { Answer, Collector } from "./collector.js";
+import type { NodeHealth } from "./node-health.js";
+import { QuorumTracker, type Accusation, type Combined } from "./quorum-tracker.js";
+
+/** What to sign, ready to be put in a request. */
+export interface Work {
+  readonly kind: RequestKind;
+  readonly record: KeyRecord;
+  readonly group: GroupKey;
+  readonly encoding: string;
+  readonly hash: string | undefined;
+  readonly inputs: readonly Uint8Array[];
+  /** For PSS, one an input. */
+  readonly salts: readonly Uint8Array[] | undefined;
+  readonly encoded: readonly Uint8Array[];
+  readonly deadlineMs: number;
+}
+
+/** A request but for what its session adds. */
+export interface RequestFields extends Readonly<Record<string, unknown>> {
+  readonly rid: string;
+}
+
+/** What a run needs of its session. */
+export interface RunContext {
+  readonly session: string;
+  readonly collector: Collector;
+  readonly health: NodeHealth;
+  readonly log: Logger;
+  /** Publishes a request with the session's next number; resolves to its hash once stored. */
+  readonly publish: (
+    fields: RequestFields,
+    deadlineMs: number,
+  ) => { hash: string; stored: Promise<unknown> };
+}
+
+export interface Outcome extends Combined {
+  /** The first attempt's request id: names the run in its result. */
+  readonly rid: string;
+  readonly accusations: readonly Accusation[];
+  readonly elapsedMs: number;
+}
+
+interface Attempt {
+  readonly rid: string;
+  readonly hash: string;
+  readonly parties: readonly number[];
+  readonly atMs: number;
+}
+
+const tickMs = 50;
+/** How often the stream is searched for answers that the subscription may have missed. */
+const searchMs = 1000;
+
+export class SigningRun {
+  readonly #work: Work;
+  readonly #context: RunContext;
+  readonly #tracker: QuorumTracker;
+  readonly #attempts: Attempt[] = [];
+  readonly #refusals = new Map<number, { code: string; reason: string }>();
+  readonly #waitingFor = new Map<number, number>();
+  readonly #startedMs = Date.now();
+  readonly #done: Promise<Combined>;
+  #finish!: (combined: Combined) => void;
+  #fail!: (error: Error) => void;
+  #isDone = false;
+  #unstored: Promise<unknown>[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #nextSearchMs = Date.now() + searchMs;
+
+  constructor(work: Work, context: RunContext) {
+    this.#work = work;
+    this.#context = context;
+    this.#tracker = new QuorumTracker(work.group, work.encoded);
+    this.#done = new Promise((resolve, reject) => {
+      this.#finish = resolve;
+      this.#fail = reject;
+    });
+  }
+
+  /** Id of the first request; defined once the run has started. */
+  get rid(): string {
+    return this.#attempts[0]?.rid ?? "";
+  }
+
+  /**
+   * @throws QuorumError, or HsmError with the code of a refusal when so many parties refused that
+   * no quorum is left; `ERR_STREAM_FULL`, `ERR_BROKER_UNREACHABLE` of the publication
+   */
+  async run(): Promise<Outcome> {
+    try {
+      this.#ask(this.#work.group.threshold);
+      this.#timer = setInterval(() => this.#tick(), tickMs);
+      const combined = await this.#done;
+      // The signature counts only when its requests are on record.
+      await Promise.all(this.#unstored);
+      return {
+        ...combined,
+        rid: this.rid,
+        accusations: this.#tracker.accusations,
+        elapsedMs: Date.now() - this.#startedMs,
+      };
+    } finally {
+      this.#isDone = true;
+      clearInterval(this.#timer);
+      for (const { rid } of this.#attempts) this.#context.collector.forget(rid);
+      for (const party of this.#waitingFor.keys()) this.#settle(party, undefined);
+      this.#reportCulprits();
+    }
+  }
+
+  /** Asks `count` more parties. With nobody left to ask, the run waits for those already asked. */
+  #ask(count: number): void {
+    const { health, collector, publish } = this.#context;
+    const { record, kind, encoding, hash, inputs, salts, deadlineMs } = this.#work;
+    const holders = record.state === "active" ? record.holders : [...record.accepted];
+    const open = holders.filter(
+      (party) =>
+        !this.#waitingFor.has(party) &&
+        !this.#refusals.has(party) &&
+        !this.#tracker.hasAnswered(party),
+    );
+    if (count === 0 || open.length === 0) return;
+    const ranked = health.rank(open.map((party) => this.#nodeOf(party)));
+    const parties = ranked
+      .slice(0, count)
+      .map((node) => record.proposal.parties.indexOf(node) + 1)
+      .toSorted((a, b) => a - b);
+    const rid = toBase64url(randomBytes(16));
+    collector.expect(rid, (answer) => this.#take(answer));
+    const { hash: requestHash, stored } = publish(
+      {
+        kind,
+        rid,
+        key: record.keyId,
+        epoch: record.proposal.epoch,
+        algorithm: record.proposal.algorithm,
+        scheme: record.proposal.scheme,
+        parties,
+        encoding,
+        hash,
+        inputs: inputs.map(toHex),
+        salts: salts?.map(toHex),
+        expires: new Date(deadlineMs).toISOString(),
+        attempt: this.#attempts.length + 1,
+        of: this.#attempts[0]?.rid,
+      },
+      deadlineMs,
+    );
+    this.#unstored.push(stored);
+    stored.catch((error: unknown) => {
+      this.#fail(error instanceof Error ? error : new Error(String(error)));
+    });
+    const atMs = Date.now();
+    this.#attempts.push({ rid, hash: requestHash, parties, atMs });
+    for (const party of parties) {
+      this.#waitingFor.set(party, atMs);
+      health.asked(this.#nodeOf(party), inputs.length);
+    }
+  }
+
+  #take(answer: Answer): void {
+    if (this.#isDone) return;
+    const { body } = answer;
+    const { record } = this.#work;
+    const attempt = this.#attempts.find(({ rid }) => rid === body.rid);
+    const isOurs =
+      attempt !== undefined &&
+      attempt.hash === body.request &&
+      attempt.parties.includes(body.party) &&
+      body.key === record.keyId &&
+      body.epoch === record.proposal.epoch &&
+      this.#nodeOf(body.party) === body.node;
+    if (!isOurs) {
+      this.#context.log.warn({ node: body.node, rid: body.rid }, "answer to another question");
+      return;
+    }
+    this.#settle(body.party, Date.now() - attempt.atMs);
+    if (body.kind === "refusal") this.#refused(body.party, body.code, body.reason);
+    else this.#tracker.add(body.party, answer);
+    this.#advance();
+  }
+
+  #refused(party: number, code = "ERR_INTERNAL", reason = "no reason given"): void {
+    this.#refusals.set(party, { code, reason });
+    const facts = { node: this.#nodeOf(party), rid: this.rid, code, reason };
+    this.#context.log.warn(facts, "node refused");
+  }
+
+  #advance(): void {
+    let combined;
+    try {
+      combined = this.#tracker.tryCombine();
+    } catch (error) {
+      this.#fail(error instanceof Error ? error : new Error(String(error)));
+      return;
+    }
+    if (combined !== undefined) {
+      this.#isDone = true;
+      this.#finish(combined);
+      return;
+    }
+    const { threshold } = this.#work.group;
+    const holders = this.#work.record.proposal.parties.length;
+    if (holders - this.#refusals.size < threshold) {
+      this.#failRefused();
+      return;
+    }
+    this.#ask(this.#missing(this.#waitingFor.size));
+  }
+
+  /** How many more parties to ask while `coming` answers are expected. */
+  #missing(coming: number): number {
+    const short = this.#work.group.threshold - this.#tracker.contributors;
+    if (short > 0) return Math.max(0, short - coming);
+    // k answers came and do not combine: one more party decides who lies.
+    return coming === 0 ? 1 : 0;
+  }
+
+  #tick(): void {
+    const now = Date.now();
+    if (this.#isDone) return;
+    if (now >= this.#work.deadlineMs) {
+      this.#fail(this.#timeoutError());
+      return;
+    }
+    const { health } = this.#context;
+    const late = [...this.#waitingFor].filter(
+      ([party, atMs]) =>
+        now - atMs > health.patienceMs ||
+        (now - atMs > tickMs && !health.isAlive(this.#nodeOf(party))),
+    );
+    if (late.length > 0) this.#ask(this.#missing(this.#waitingFor.size - late.length));
+    if (now >= this.#nextSearchMs) this.#search(now);
+  }
+
+  #search(now: number): void {
+    this.#nextSearchMs = now + searchMs;
+    const { collector, session } = this.#context;
+    for (const { rid, parties } of this.#attempts) {
+      for (const party of parties) {
+        if (!this.#waitingFor.has(party)) continue;
+        // An unreachable broker is the deadline's business.
+        collector.fetch(this.#nodeOf(party), session, rid).catch(() => undefined);
+      }
+    }
+  }
+
+  #settle(party: number, elapsedMs: number | undefined): void {
+    if (!this.#waitingFor.delete(party)) return;
+    this.#context.health.settled(this.#nodeOf(party), this.#work.inputs.length, elapsedMs);
+  }
+
+  #reportCulprits(): void {
+    for (const { party, hash, reason } of this.#tracker.accusations) {
+      const node = this.#nodeOf(party);
+      this.#context.health.accuse(node);
+      this.#context.log.error({ node, rid: this.rid, evidence: hash, reason }, "culprit");
+    }
+  }
+
+  #nodeOf(party: number): string {
+    return this.#work.record.proposal.parties[party - 1] ?? "";
+  }
+
+  #failRefused(): void {
+    const [first] = this.#refusals.values();
+    const known = refusalCodes.find((code) => code === first?.code) ?? "ERR_QUORUM_NOT_REACHED";
+    this.#fail(new HsmError(known, `the nodes refused: ${first?.reason}`));
+  }
+
+  #timeoutError(): QuorumError {
+    const { threshold, parties } = this.#work.group;
+    const answers: Record<string, string> = {};
+    for (const [party, { code }] of this.#refusals) answers[this.#nodeOf(party)] = code;
+    for (const party of this.#waitingFor.keys()) answers[this.#nodeOf(party)] = "silent";
+    const waited = Math.round((Date.now() - this.#startedMs) / 100) / 10;
+    return new QuorumError(
+      answers,
+      `${this.#tracker.contributors} of ${parties} nodes answered in ${waited} s, ${threshold} are needed` +
+        ` (${Object.entries(answers)
+          .map(([node, answer]) => `${node}: ${answer}`)
+          .join(", ")})`,
+    );
+  }
+}
+
+/** Refusals that say something to the application. */
+const refusalCodes = [
+  "ERR_REFUSED_BY_POLICY",
+  "ERR_UNSUPPORTED_MECHANISM",
+  "ERR_UNKNOWN_KEY",
+  "ERR_KEY_NOT_ACTIVE",
+  "ERR_EXPIRED",
+  "ERR_INVALID_ARGUMENT",
+] as const;
