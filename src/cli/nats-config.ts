@@ -203,7 +203,8 @@ function renderAuditAccount(archivers: readonly NatsUser[], maxBytes: number): s
     "    imports: [",
     `      { stream: { account: THSM, subject: "thsm.v1.stored.>" } }`,
     ...mirrorCalls.map(
-      (call) => `      { service: { account: THSM, subject: "$JS.${call}" }, to: "THSMJS.${call}" }`,
+      (call) =>
+        `      { service: { account: THSM, subject: "$JS.${call}" }, to: "THSMJS.${call}" }`,
     ),
     `      { service: { account: THSM, subject: "$JS.FC.>" } }`,
     `      { stream: { account: THSM, subject: "thsm-mirror.>" } }`,
@@ -253,7 +254,8 @@ function checkMembers(cluster: NatsConfigInput): void {
   for (const { name, nkey } of users) {
     checkedName(name);
     if (!/^U[A-Z2-7]{55}$/.test(nkey)) {
-      throw invalid(`${name}: expected the public NKey of a user, got ${JSON.stringify(nkey)}`);
+      // Without the value: who mixes the two up passes a secret seed.
+      throw invalid(`${name}: expected the public NKey of a user, U and 55 characters`);
     }
     for (const mark of [name, nkey]) {
       if (seen.has(mark)) throw invalid(`${mark} is used by two members`);
