@@ -74,7 +74,7 @@ export interface NatsConfigInput {
   /** Readers of account AUDIT. */
   readonly archivers: readonly NatsUser[];
   /** Users of the system account: `nats server report`, and power over all accounts. */
-  readonly systems?: readonly NatsUser[];
+  readonly systemUsers?: readonly NatsUser[];
 }
 
 /**
@@ -114,7 +114,7 @@ export function renderNatsConfig(cluster: NatsConfigInput): string {
     "}",
     "system_account: SYS",
     "accounts {",
-    ...renderSystemAccount(cluster.systems ?? []),
+    ...renderSystemAccount(cluster.systemUsers ?? []),
     ...renderHsmAccount(cluster, maxBytes),
     ...renderAuditAccount(cluster.archivers, auditMaxBytes),
     "}",
@@ -218,7 +218,7 @@ function renderAuditAccount(archivers: readonly NatsUser[], maxBytes: number): s
 
 function renderUser(role: string, user: NatsUser, permissions: NatsPermissions): string[] {
   return [
-    `# ${role} ${user.name}`,
+    role === user.name ? `# ${role}` : `# ${role} ${user.name}`,
     `{ nkey: ${quoted(user.nkey)}, permissions: {`,
     ...renderSubjects("publish", permissions.publish),
     ...renderSubjects("subscribe", permissions.subscribe),
@@ -248,7 +248,7 @@ function checkMembers(cluster: NatsConfigInput): void {
     ...cluster.operators,
     ...cluster.auditors,
     ...cluster.archivers,
-    ...(cluster.systems ?? []),
+    ...(cluster.systemUsers ?? []),
   ];
   const seen = new Set<string>();
   for (const { name, nkey } of users) {
