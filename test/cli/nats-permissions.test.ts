@@ -1,14 +1,21 @@
+import { execFile } from "node:child_process";
 import { mkdtempSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
 import { jetstream, jetstreamManager, type StreamConfig } from "@nats-io/jetstream";
 import { createUser } from "@nats-io/nkeys";
 import { expect } from "chai";
 import { connect, nkeyAuthenticator, type NatsConnection } from "nats";
 import { renderNatsConfig } from "../../src/cli/nats-config.js";
-import { findNatsServer, startNatsServer, type NatsServer } from "../support/nats-server.js";
+import {
+  findNatsServer,
+  findProgram,
+  startNatsServer,
+  type NatsServer,
+} from "../support/nats-server.js";
 import { exampleInput, keyPairs, members, type Member } from "./example-cluster.js";
 import { hears, hearsNot, may, mayNot } from "./permission-table.js";
 
@@ -183,6 +190,29 @@ for (const binary of binaries) {
         "thsm.v1.stored.req.alice.s1.r9",
       ]);
       expect(seen).not.to.include("thsm.v1.deal.n1.k2");
+    });
+
+    it("serves an auditor's nats command line", async function () {
+      const cli = findProgram("nats");
+      if (cli === undefined) this.skip(); // bin/setup --with-nats-cli builds it
+      const seed = join(dir, "aud.nk");
+      await writeFile(seed, keys.aud.getSeed(), { mode: 0o600 });
+      const login = ["--server", server.url, "--nkey", seed, "--inbox-prefix", "_INBOX_aud"];
+      const nats = async (...args: string[]): Promise<string> =>
+        (await promisify(execFile)(cli, [...login, ...args])).stdout;
+      await jetstream(of("alice")).publish("thsm.v1.req.alice.cli.r1", "from alice");
+
+      expect(await nats("stream", "ls")).to.match(/THSM_REQ.*THSM_SHARE|THSM_SHARE.*THSM_REQ/s);
+      expect(await nats("stream", "info", "THSM_KEY")).to.include("thsm.v1.stored.key.>");
+      expect(await nats("stream", "get", "THSM_REQ", "1")).to.include("Item: THSM_REQ#1");
+      const byName = await nats("stream", "get", "THSM_REQ", "-S", "thsm.v1.req.alice.cli.r1");
+      expect(byName).to.include("from alice");
+      expect(await nats("stream", "subjects", "THSM_REQ")).to.include("thsm.v1.req.alice.cli.r1");
+      expect(await nats("consumer", "report", "THSM_REQ")).to.include("node-n1");
+
+      const heard = nats("sub", "thsm.v1.>", "--count", "1");
+      const beats = setInterval(() => of("n1").publish("thsm.v1.beat.n1", "alive"), 50);
+      expect(await heard.finally(() => clearInterval(beats))).to.include("thsm.v1.beat.n1");
     });
 
     it("lets the archiver mirror all that is kept into the account AUDIT", async () => {

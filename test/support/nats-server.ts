@@ -5,13 +5,14 @@ import { accessSync, constants, closeSync, openSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 
 export interface NatsServerOptions {
   /** Configuration text; its port should be -1. Without it: JetStream, no accounts, no passwords. */
   readonly config?: string;
   /** An empty directory of the test: configuration, log, and the store when `config` is absent. */
   readonly dir: string;
-  /** Default: `THSM_NATS_SERVER`, or the nats-server on PATH. */
+  /** Default: `THSM_NATS_SERVER`, or what `findNatsServer` finds. */
   readonly binary?: string;
 }
 
@@ -69,18 +70,26 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   };
 }
 
-/**
- * The nats-server on PATH, or where Debian puts it: outside the PATH of users other than root.
- * @throws Error that says what to install.
- */
+/** @throws Error that says what to install. */
 export function findNatsServer(): string {
-  const folders = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/local/sbin", "/usr/sbin"];
-  const found = folders.map((folder) => join(folder, "nats-server")).find(isExecutable);
+  const found = findProgram("nats-server");
   if (found === undefined) {
     throw new Error("nats-server is missing: run bin/setup, or install the package nats-server");
   }
   return found;
 }
+
+/**
+ * A program on PATH, where Debian puts servers (outside the PATH of users other than root), or in
+ * .tools/bin, where bin/setup puts what it builds.
+ */
+export function findProgram(name: string): string | undefined {
+  return [...(process.env["PATH"] ?? "").split(delimiter), "/usr/local/sbin", "/usr/sbin", tools]
+    .map((folder) => join(folder, name))
+    .find(isExecutable);
+}
+
+const tools = fileURLToPath(new URL("../../../.tools/bin", import.meta.url));
 
 function isExecutable(file: string): boolean {
   try {
