@@ -95,6 +95,8 @@ export function renderNatsConfig(cluster: NatsConfigInput): string {
   const { monitorPort, portsFileDir, tls } = cluster;
   const maxBytes = positive("maxBytes", cluster.maxBytes ?? defaultMaxBytes);
   const auditMaxBytes = positive("auditMaxBytes", cluster.auditMaxBytes ?? maxBytes);
+  // An account's limit counts every replica of a stream.
+  const servers = (cluster.cluster?.routes.length ?? 0) + 1;
   return [
     "# nats-server configuration of Threshold HSM. Generated: change the inputs, not this file.",
     "# nats/README.md explains every permission.",
@@ -115,8 +117,8 @@ export function renderNatsConfig(cluster: NatsConfigInput): string {
     "system_account: SYS",
     "accounts {",
     ...renderSystemAccount(cluster.systemUsers ?? []),
-    ...renderHsmAccount(cluster, maxBytes),
-    ...renderAuditAccount(cluster.archivers, auditMaxBytes),
+    ...renderHsmAccount(cluster, maxBytes * servers),
+    ...renderAuditAccount(cluster.archivers, auditMaxBytes * servers),
     "}",
     "",
   ].join("\n");

@@ -12,7 +12,7 @@ export interface NatsServerOptions {
   readonly config?: string;
   /** An empty directory of the test: configuration, log, and the store when `config` is absent. */
   readonly dir: string;
-  /** Default: `THSM_NATS_SERVER`, or what `findNatsServer` finds. */
+  /** Default: what `findNatsServer` finds. */
   readonly binary?: string;
 }
 
@@ -41,7 +41,7 @@ process.on("exit", () => {
 /** A nats-server that takes connections. Rejects with the end of its log when it does not come up. */
 export async function startNatsServer(options: NatsServerOptions): Promise<NatsServer> {
   const { dir } = options;
-  const binary = options.binary ?? process.env["THSM_NATS_SERVER"] ?? findNatsServer();
+  const binary = options.binary ?? findNatsServer();
   await mkdir(dir, { recursive: true });
   const args = ["--ports_file_dir", dir];
   if (options.config === undefined) {
@@ -70,9 +70,12 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   };
 }
 
-/** @throws Error that says what to install. */
+/**
+ * The server that `THSM_NATS_SERVER` names, else the one that `findProgram` finds.
+ * @throws Error that says what to install.
+ */
 export function findNatsServer(): string {
-  const found = findProgram("nats-server");
+  const found = process.env["THSM_NATS_SERVER"] || findProgram("nats-server");
   if (found === undefined) {
     throw new Error("nats-server is missing: run bin/setup, or install the package nats-server");
   }
