@@ -52,7 +52,9 @@ export class KeyShare {
   static {
     // A computed method name would need its type inferred, which `isolatedDeclarations` forbids.
     Object.defineProperty(KeyShare.prototype, Symbol.for("nodejs.util.inspect.custom"), {
-      value: KeyShare.prototype.toString,
+      value(this: KeyShare): string {
+        return this.toString();
+      },
     });
   }
 }
