@@ -15,6 +15,7 @@ import { readClientConfig } from "./config.js";
 import { IdentityLock } from "./identity-lock.js";
 
 export type * from "./api.js";
+export { encodings, hashes } from "./api.js";
 export { readClientConfig, type ClientConfig } from "./config.js";
 export { parseDigestInfo };
 

@@ -10,12 +10,8 @@ import { createUser } from "@nats-io/nkeys";
 import { expect } from "chai";
 import { connect, nkeyAuthenticator, type NatsConnection } from "nats";
 import { renderNatsConfig } from "../../src/cli/nats-config.js";
-import {
-  findNatsServer,
-  findProgram,
-  startNatsServer,
-  type NatsServer,
-} from "../support/nats-server.js";
+import { findNatsServer, findProgram } from "../../src/cli/programs.js";
+import { startNatsServer, type NatsServer } from "../support/nats-server.js";
 import { exampleInput, keyPairs, members, type Member } from "./example-cluster.js";
 import { hears, hearsNot, may, mayNot } from "./permission-table.js";
 

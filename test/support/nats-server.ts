@@ -1,11 +1,11 @@
 /** @module A real nats-server of one's own, on a free port, gone when the test process is. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { accessSync, constants, closeSync, openSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
+import { findNatsServer } from "../../src/cli/programs.js";
 
 export interface NatsServerOptions {
   /** Configuration text; its port should be -1. Without it: JetStream, no accounts, no passwords. */
@@ -68,39 +68,6 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
       server = await launchAt(new URL(url).port);
     },
   };
-}
-
-/**
- * The server that `THSM_NATS_SERVER` names, else the one that `findProgram` finds.
- * @throws Error that says what to install.
- */
-export function findNatsServer(): string {
-  const found = process.env["THSM_NATS_SERVER"] || findProgram("nats-server");
-  if (found === undefined) {
-    throw new Error("nats-server is missing: run bin/setup, or install the package nats-server");
-  }
-  return found;
-}
-
-/**
- * A program on PATH, where Debian puts servers (outside the PATH of users other than root), or in
- * .tools/bin, where bin/setup puts what it builds.
- */
-export function findProgram(name: string): string | undefined {
-  return [...(process.env["PATH"] ?? "").split(delimiter), "/usr/local/sbin", "/usr/sbin", tools]
-    .map((folder) => join(folder, name))
-    .find(isExecutable);
-}
-
-const tools = fileURLToPath(new URL("../../../.tools/bin", import.meta.url));
-
-function isExecutable(file: string): boolean {
-  try {
-    accessSync(file, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 interface Ports {

@@ -1,0 +1,45 @@
+#!/usr/bin/env node
+/**
+ * @module The `thsm` command. Exit codes: 0 done, 1 wrong usage, 2 failed, 3 the audit found
+ * something.
+ */
+import { inspect } from "node:util";
+import { Command } from "commander";
+import { describeError } from "../errors.js";
+import { addAuditCommands } from "./audit.js";
+import { addDevCommands } from "./dev/commands.js";
+import { addKeyCommands } from "./key.js";
+import { addSignCommand } from "./sign.js";
+
+const program = new Command("thsm")
+  .description("Threshold HSM: RSA keys split over n nodes, any k of which sign")
+  .option("--config <file>", "client.toml (default: $THSM_CONFIG, then /etc/thsm/client.toml)")
+  .option("--json", "print results as JSON")
+  .option("--debug", "log what happens, and show stacks of errors")
+  .showHelpAfterError("(thsm --help shows how)")
+  .addHelpText(
+    "after",
+    `
+A first signature:
+  eval "$(thsm dev up --detach --dir ./dev)"      five nodes, NATS and the PKCS#11 daemon
+  thsm key generate --label demo                  about 15 s for 2048 bits
+  thsm key show demo --pem > pub.pem
+  thsm sign --key demo --hash sha256 -o file.sig file
+  openssl dgst -sha256 -verify pub.pem -signature file.sig file
+  thsm audit verify                               who asked, who contributed, does it all fit
+  thsm dev down --dir ./dev`,
+  );
+addKeyCommands(program);
+addSignCommand(program);
+addAuditCommands(program);
+addDevCommands(program);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.stderr.write(`thsm: ${describeError(error)}\n`);
+  if (program.opts<{ debug?: boolean }>().debug === true && error instanceof Error) {
+    process.stderr.write(`${inspect(error)}\n`);
+  }
+  process.exitCode = 2;
+}
