@@ -166,10 +166,10 @@ async function createMember(dir: string, name: string, pin?: string): Promise<Ma
 async function createLogin(file: string): Promise<string> {
   await mkdir(join(file, ".."), { recursive: true, mode: 0o700 });
   const pair = createUser();
-  const seed = pair.getSeed();
-  await writeSecretFile(file, seed);
-  seed.fill(0);
-  return pair.getPublicKey();
+  const publicKey = pair.getPublicKey();
+  await writeSecretFile(file, pair.getSeed());
+  pair.clear();
+  return publicKey;
 }
 
 async function writeCertificates(

@@ -14,6 +14,7 @@ import { connectBus } from "../../streams/connection.js";
 import { provision } from "../../streams/provision.js";
 import { developmentLimits } from "../../streams/settings.js";
 import { createClusterFiles, folders } from "../cluster-files.js";
+import { provisioner } from "../nats-permissions.js";
 import { findNatsServer } from "../programs.js";
 import { Processes } from "./processes.js";
 
@@ -103,7 +104,7 @@ export async function startNats(
   );
   const connection = await connectBus({
     servers: cluster.servers,
-    name: "prov",
+    name: provisioner,
     loginFile: join(dir, folders.nats, "provisioner.nk"),
     log: createLogger("thsm", "error"),
     timeoutMs: 5000,
