@@ -1,0 +1,82 @@
+/** @module Measuring: the machine's own exponentiation, rates, latencies, processor time. */
+import { createDiffieHellman, randomBytes } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import type { KeyInfo, SigningSession } from "../../src/client/index.js";
+
+/** Linux counts processor time in hundredths of a second. */
+const ticksPerSecond = 100;
+
+/**
+ * Milliseconds of one full-length secret exponentiation modulo the key's modulus, as OpenSSL does
+ * it: what a node cannot avoid. Median of `rounds`.
+ */
+export function exponentiationMs(key: KeyInfo, rounds = 60): number {
+  const engine = createDiffieHellman(Buffer.from(key.modulus), 2);
+  engine.setPrivateKey(randomBytes(key.modulus.length));
+  const base = randomBytes(key.modulus.length);
+  base[0] = 0;
+  const times: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    const start = process.hrtime.bigint();
+    engine.computeSecret(base);
+    times.push(Number(process.hrtime.bigint() - start) / 1e6);
+  }
+  return quantile(times, 0.5);
+}
+
+export interface Load {
+  /** Signatures a second. */
+  readonly rate: number;
+  readonly signatures: number;
+  /** Milliseconds of each signature, ascending. */
+  readonly latencies: readonly number[];
+}
+
+/** Keeps `inFlight` signatures under way for `seconds`, after a warm-up of one second. */
+export async function load(
+  session: SigningSession,
+  key: KeyInfo,
+  inFlight: number,
+  seconds: number,
+): Promise<Load> {
+  const latencies: number[] = [];
+  const begin = performance.now() + 1000;
+  const end = begin + seconds * 1000;
+  const worker = async (): Promise<void> => {
+    for (;;) {
+      const start = performance.now();
+      if (start >= end) return;
+      await session.sign({
+        keyId: key.keyId,
+        encoding: "pkcs1v15",
+        hash: "sha256",
+        data: randomBytes(32),
+      });
+      const now = performance.now();
+      // Only what both began and ended while we count.
+      if (start >= begin && now <= end) latencies.push(now - start);
+    }
+  };
+  await Promise.all(Array.from({ length: inFlight }, worker));
+  latencies.sort((a, b) => a - b);
+  return { rate: latencies.length / seconds, signatures: latencies.length, latencies };
+}
+
+/** The value below which a share `q` of the samples lies. */
+export function quantile(samples: readonly number[], q: number): number {
+  const sorted = samples.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? Number.NaN;
+}
+
+/** Processor time of a process so far, in milliseconds. */
+export async function processorMs(pid: number): Promise<number> {
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return ((Number(fields[11]) + Number(fields[12])) * 1000) / ticksPerSecond;
+}
+
+/** Resident memory of a process in MiB. */
+export async function residentMiB(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8");
+  return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? Number.NaN) / 1024;
+}
