@@ -96,7 +96,8 @@ export async function readIfPresent(path: string): Promise<Buffer | undefined> {
   }
 }
 
-async function syncDirectory(path: string): Promise<void> {
+/** Makes names in a directory durable: a file that was created, renamed or removed. */
+export async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path, constants.O_RDONLY);
   try {
     await directory.sync();

@@ -1,0 +1,159 @@
+/**
+ * @module The journal's files: `<first n>.ndjson`, one line a message. Every message carries its
+ * number n and the hash of the one before, so the lines prove each other; the hash of a message
+ * covers its bytes, its subject and its signature.
+ */
+import { open, readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { HsmError } from "../errors.js";
+import { assembleMessage, type SignedMessage } from "../streams/envelope.js";
+import { streamNames } from "../streams/subjects.js";
+
+/** The `prev` of a node's first message. */
+export const chainStart: string = "0".repeat(64);
+
+/** One message that this node has spoken. */
+export interface JournalEntry {
+  readonly n: number;
+  readonly prev: string;
+  /** The node's own clock, RFC 3339. */
+  readonly time: string;
+  readonly message: SignedMessage;
+}
+
+export interface Segment {
+  readonly first: number;
+  readonly path: string;
+}
+
+const newline = 10;
+/** More than the longest line: 64 shares and proofs of 4096 bits. */
+const longestLine = 1 << 20;
+const segmentName = /^(\d{15})\.ndjson$/;
+
+export function segmentPath(directory: string, first: number): string {
+  return join(directory, `${String(first).padStart(15, "0")}.ndjson`);
+}
+
+/** Oldest first. */
+export async function listSegments(directory: string): Promise<Segment[]> {
+  return (await readdir(directory))
+    .filter((name) => segmentName.test(name))
+    .toSorted()
+    .map((name) => ({ first: Number.parseInt(name, 10), path: join(directory, name) }));
+}
+
+export function formatLine({ stream, subject, payload, signature }: SignedMessage): string {
+  const text = Buffer.from(payload).toString("utf8");
+  return `${JSON.stringify({ stream, subject, payload: text, signature })}\n`;
+}
+
+/** @throws HsmError `ERR_JOURNAL` */
+function parseLine(line: string, where: string): JournalEntry {
+  try {
+    const { stream, subject, payload, signature } = strings(JSON.parse(line));
+    const known = Object.values(streamNames).find((name) => name === stream);
+    if (known === undefined) throw new Error("unknown stream");
+    const body: unknown = JSON.parse(payload);
+    if (!isChained(body)) throw new Error("no place in the chain");
+    const message = assembleMessage(known, subject, Buffer.from(payload, "utf8"), signature);
+    return { n: body.n, prev: body.prev, time: body.time, message };
+  } catch (cause) {
+    throw damaged(where, "a line is not readable", cause);
+  }
+}
+
+/**
+ * The entries of one segment, checked to continue each other and to begin with the number of its
+ * name. Bytes behind the last newline are left out.
+ * @throws HsmError `ERR_JOURNAL`
+ */
+export async function readSegment(segment: Segment): Promise<JournalEntry[]> {
+  const bytes = await readFile(segment.path);
+  const entries: JournalEntry[] = [];
+  for (let from = 0, to = bytes.indexOf(newline); to >= 0; to = bytes.indexOf(newline, from)) {
+    const entry = parseLine(bytes.toString("utf8", from, to), segment.path);
+    const last = entries.at(-1);
+    if (last === undefined ? entry.n !== segment.first : !continues(entry, last)) {
+      throw damaged(segment.path, `message ${entry.n} does not continue the one before`);
+    }
+    entries.push(entry);
+    from = to + 1;
+  }
+  return entries;
+}
+
+/** Whether `entry` comes right after `last`, or begins the chain when there is none. */
+export function continues(entry: JournalEntry, last: JournalEntry | undefined): boolean {
+  return entry.n === (last?.n ?? 0) + 1 && entry.prev === (last?.message.hash ?? chainStart);
+}
+
+/** The last entry of a segment that another one follows. @throws HsmError `ERR_JOURNAL` */
+export async function lastEntry(segment: Segment): Promise<JournalEntry> {
+  const file = await open(segment.path, "r");
+  try {
+    const { size } = await file.stat();
+    const length = Math.min(size, longestLine);
+    const { buffer } = await file.read(Buffer.alloc(length), 0, length, size - length);
+    if (buffer.at(-1) !== newline) throw damaged(segment.path, "the last line has no end");
+    const start = buffer.lastIndexOf(newline, -2) + 1;
+    return parseLine(buffer.toString("utf8", start, length - 1), segment.path);
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * Cuts what a crash left behind the last newline. It was never released: a message is published only
+ * after its whole line is on disk. Returns how many bytes were cut.
+ */
+export async function cutTornLine(segment: Segment): Promise<number> {
+  const file = await open(segment.path, "r+");
+  try {
+    const bytes = await file.readFile();
+    const whole = bytes.lastIndexOf(newline) + 1;
+    if (whole === bytes.length) return 0;
+    await file.truncate(whole);
+    await file.sync();
+    return bytes.length - whole;
+  } finally {
+    await file.close();
+  }
+}
+
+export function damaged(where: string, what: string, cause?: unknown): HsmError {
+  return new HsmError(
+    "ERR_JOURNAL",
+    `${where}: ${what}; this node does not start, so that it cannot contradict itself. Restore the ` +
+      "data directory from its disk's newest state, or retire this identity and enrol the node under a new one",
+    { cause },
+  );
+}
+
+function strings(value: unknown): Record<"stream" | "subject" | "payload" | "signature", string> {
+  const fields = new Map<string, unknown>(Object.entries(Object(value)));
+  const text = (name: string): string => {
+    const field = fields.get(name);
+    if (typeof field !== "string") throw new Error(`no ${name}`);
+    return field;
+  };
+  return {
+    stream: text("stream"),
+    subject: text("subject"),
+    payload: text("payload"),
+    signature: text("signature"),
+  };
+}
+
+function isChained(body: unknown): body is { n: number; prev: string; time: string } {
+  return (
+    typeof body === "object" &&
+    body !== null &&
+    "n" in body &&
+    Number.isSafeInteger(body.n) &&
+    "prev" in body &&
+    typeof body.prev === "string" &&
+    "time" in body &&
+    typeof body.time === "string"
+  );
+}

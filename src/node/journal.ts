@@ -1,0 +1,238 @@
+/**
+ * @module Everything that this node says, in the order in which it says it, on its own disk before
+ * anybody hears of it. No broker can lose, reorder or deny what a node said; and a node that has
+ * crashed continues its chain instead of starting a second one.
+ */
+import { mkdir, open, type FileHandle } from "node:fs/promises";
+import { HsmError } from "../errors.js";
+import type { Cluster } from "../identity/cluster.js";
+import type { IdentityKey } from "../identity/identity-key.js";
+import { syncDirectory } from "../identity/secret-file.js";
+import type { Logger } from "../log.js";
+import { signMessage, verifyMessage } from "../streams/envelope.js";
+import type { StreamName } from "../streams/subjects.js";
+import {
+  chainStart,
+  continues,
+  cutTornLine,
+  damaged,
+  formatLine,
+  lastEntry,
+  listSegments,
+  readSegment,
+  segmentPath,
+  type JournalEntry,
+} from "./journal-segments.js";
+
+const defaultSegmentBytes = 16 << 20;
+
+export interface JournalOptions {
+  readonly directory: string;
+  readonly key: IdentityKey;
+  readonly cluster: Cluster;
+  readonly log: Logger;
+  /** A new file is begun when the last has this size. */
+  readonly segmentBytes?: number;
+  /** Called once when the disk fails. Nothing can be said any more: the process must end. */
+  readonly onFailure: (error: HsmError) => void;
+}
+
+interface Pending {
+  readonly entry: JournalEntry;
+  readonly line: Buffer;
+  readonly resolve: (entry: JournalEntry) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** The writing end, continuing after `last`. */
+export class Journal {
+  readonly #options: JournalOptions;
+  #file: FileHandle | undefined;
+  #size: number;
+  /** The last message spoken, on disk or on its way. */
+  #last: JournalEntry | undefined;
+  #pending: Pending[] = [];
+  #writing: Promise<void> | undefined;
+  #failure: HsmError | undefined;
+
+  private constructor(
+    options: JournalOptions,
+    last: JournalEntry | undefined,
+    file: FileHandle | undefined,
+    size: number,
+  ) {
+    this.#options = options;
+    this.#last = last;
+    this.#file = file;
+    this.#size = size;
+  }
+
+  /**
+   * Opens the journal where it ended. A torn last line is cut; everything back to the first message
+   * that `isNeeded` does not want is read, and must hold together.
+   * @returns the journal, and the needed entries, oldest first
+   * @throws HsmError `ERR_JOURNAL`
+   */
+  static async open(
+    options: JournalOptions,
+    isNeeded: (entry: JournalEntry) => boolean,
+  ): Promise<{ journal: Journal; recent: JournalEntry[] }> {
+    const { directory, log } = options;
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    const newest = (await listSegments(directory)).at(-1);
+    if (newest === undefined) {
+      return { journal: new Journal(options, undefined, undefined, 0), recent: [] };
+    }
+    const cut = await cutTornLine(newest);
+    if (cut > 0) log.warn({ bytes: cut, path: newest.path }, "unfinished last line cut off");
+    const { last, recent } = await readTail(directory, isNeeded);
+    if (last !== undefined) requireOwn(options, last, newest.path);
+    const file = await open(newest.path, "a");
+    const { size } = await file.stat();
+    return { journal: new Journal(options, last, file, size), recent };
+  }
+
+  /** The last message spoken; undefined before the first. */
+  get last(): JournalEntry | undefined {
+    return this.#last;
+  }
+
+  /**
+   * Signs `body` as the next message of the chain, with its number and the hash of the one before,
+   * and resolves once it is on disk. One fsync serves all that is spoken while the last one ran.
+   * @throws HsmError `ERR_JOURNAL` when the disk does not take it: then nothing was said
+   */
+  speak(stream: StreamName, subject: string, body: { time: string }): Promise<JournalEntry> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    const n = (this.#last?.n ?? 0) + 1;
+    const prev = this.#last?.message.hash ?? chainStart;
+    const message = signMessage(this.#options.key, stream, subject, { ...body, n, prev });
+    const entry = { n, prev, time: body.time, message };
+    this.#last = entry;
+    return new Promise((resolve, reject) => {
+      this.#pending.push({ entry, line: Buffer.from(formatLine(message)), resolve, reject });
+      this.#writing ??= this.#write();
+    });
+  }
+
+  /** What was said from number `from` and from `time` (RFC 3339) on and is on disk, oldest first. */
+  async since(from: number, time: string): Promise<JournalEntry[]> {
+    const isNeeded = (entry: JournalEntry): boolean => entry.n >= from && entry.time >= time;
+    return (await readTail(this.#options.directory, isNeeded)).recent;
+  }
+
+  /** Resolves when everything spoken is on disk and the file is closed. */
+  async close(): Promise<void> {
+    await this.#writing;
+    this.#failure ??= new HsmError("ERR_ABORTED", "the journal is closed");
+    await this.#file?.close();
+  }
+
+  async #write(): Promise<void> {
+    let batch: Pending[] = [];
+    try {
+      // What is spoken in the same turn belongs to the same batch.
+      await Promise.resolve();
+      while (this.#pending.length > 0) {
+        batch = this.#pending;
+        this.#pending = [];
+        const file = await this.#fileFor(batch[0]?.entry.n ?? 0);
+        const bytes = Buffer.concat(batch.map(({ line }) => line));
+        await file.appendFile(bytes);
+        await file.datasync();
+        this.#size += bytes.length;
+        for (const { entry, resolve } of batch) resolve(entry);
+      }
+    } catch (cause) {
+      // Which bytes the disk has is unknown now, and an fsync that failed may succeed next time
+      // without having written anything. Only a new start, which reads the file, can tell.
+      this.#failure = new HsmError("ERR_JOURNAL", "the journal cannot be written", { cause });
+      for (const { reject } of [...batch, ...this.#pending]) reject(this.#failure);
+      this.#options.onFailure(this.#failure);
+    } finally {
+      this.#writing = undefined;
+    }
+  }
+
+  async #fileFor(n: number): Promise<FileHandle> {
+    const { directory, segmentBytes = defaultSegmentBytes } = this.#options;
+    if (this.#file === undefined || this.#size >= segmentBytes) {
+      await this.#file?.close();
+      this.#file = await open(segmentPath(directory, n), "ax", 0o600);
+      this.#size = 0;
+      await syncDirectory(directory);
+    }
+    return this.#file;
+  }
+}
+
+/**
+ * Reads every message of the journal and checks the chain and each signature.
+ * @returns how many messages there are
+ * @throws HsmError `ERR_JOURNAL`, `ERR_INVALID_SIGNATURE`, `ERR_UNKNOWN_SENDER`
+ */
+export async function verifyJournal(
+  directory: string,
+  key: IdentityKey,
+  cluster: Cluster,
+): Promise<number> {
+  let last: JournalEntry | undefined;
+  for (const segment of await listSegments(directory)) {
+    const entries = await readSegment(segment);
+    const [first] = entries;
+    if (first !== undefined && !continues(first, last)) {
+      throw damaged(segment.path, `message ${first.n} does not continue ${last?.n ?? "the start"}`);
+    }
+    for (const entry of entries) requireOwn({ key, cluster }, entry, segment.path);
+    last = entries.at(-1) ?? last;
+  }
+  return last?.n ?? 0;
+}
+
+/** The segments from the newest back to the one whose first entry is not needed any more. */
+async function readTail(
+  directory: string,
+  isNeeded: (entry: JournalEntry) => boolean,
+): Promise<{ last: JournalEntry | undefined; recent: JournalEntry[] }> {
+  const segments = await listSegments(directory);
+  if (segments[0] !== undefined && segments[0].first !== 1) {
+    throw damaged(directory, `messages 1 to ${segments[0].first - 1} are missing`);
+  }
+  const parts: JournalEntry[][] = [];
+  let last: JournalEntry | undefined;
+  for (let at = segments.length - 1; at >= 0; at--) {
+    const segment = segments[at];
+    if (segment === undefined) break;
+    const entries = await readSegment(segment);
+    const older = segments[at - 1];
+    const before = older === undefined ? undefined : await lastEntry(older);
+    const [first] = entries;
+    // A crash may have come between making a segment and its first line.
+    const isContinued =
+      first === undefined ? segment.first === (before?.n ?? 0) + 1 : continues(first, before);
+    if (!isContinued) {
+      throw damaged(segment.path, `it does not continue message ${before?.n ?? 0}`);
+    }
+    last ??= entries.at(-1) ?? before;
+    parts.unshift(entries.filter((entry) => isNeeded(entry)));
+    if (first !== undefined && !isNeeded(first)) break;
+  }
+  return { last, recent: parts.flat() };
+}
+
+/** No later line covers the last one, so its signature is checked. */
+function requireOwn(
+  { key, cluster }: Pick<JournalOptions, "key" | "cluster">,
+  { n, message }: JournalEntry,
+  where: string,
+): void {
+  let keyId;
+  try {
+    keyId = verifyMessage(cluster, message).identity.keyId;
+  } catch (cause) {
+    throw damaged(where, `message ${n} has no good signature`, cause);
+  }
+  if (keyId !== key.publicKey.keyId) {
+    throw damaged(where, `message ${n} was signed by another identity`);
+  }
+}

@@ -1,0 +1,206 @@
+/**
+ * @module A whole cluster for the tests of this folder: a real nats-server with the rendered
+ * permissions, provisioned streams, identities in files, and thsm-node as real processes.
+ */
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync } from "node:fs";
+import { mkdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { createUser, type KeyPair } from "@nats-io/nkeys";
+import type { NatsConnection } from "nats";
+import { renderNatsConfig } from "../../src/cli/nats-config.js";
+import { readCluster, type Cluster } from "../../src/identity/cluster.js";
+import { createIdentityFile, readIdentityFile } from "../../src/identity/identity-file.js";
+import type { IdentityKey } from "../../src/identity/identity-key.js";
+import { silentLogger } from "../../src/log.js";
+import { connectBus } from "../../src/streams/connection.js";
+import { provision } from "../../src/streams/provision.js";
+import type { StreamLimits } from "../../src/streams/settings.js";
+import { startNatsServer, type NatsServer } from "../support/nats-server.js";
+
+const mebibyte = 1 << 20;
+export const limits: StreamLimits = {
+  requests: 64 * mebibyte,
+  shares: 256 * mebibyte,
+  audit: 64 * mebibyte,
+  keys: 64 * mebibyte,
+  deals: 8 * mebibyte,
+};
+const main = fileURLToPath(new URL("../../src/node/main.js", import.meta.url));
+const running = new Set<ChildProcess>();
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
+export const nodeNames: readonly string[] = ["n1", "n2", "n3"];
+export const clientNames: readonly string[] = ["alice", "bob", "eve"];
+
+export interface Harness {
+  readonly dir: string;
+  readonly server: NatsServer;
+  readonly cluster: Cluster;
+  readonly keys: Readonly<Record<string, IdentityKey>>;
+  /** Logs in as a member, or as "provisioner". */
+  connect(name: string): Promise<NatsConnection>;
+  /** node.toml of a node, with further lines. */
+  configure(name: string, ...lines: string[]): Promise<string>;
+  dataDir(name: string): string;
+  stop(): Promise<void>;
+}
+
+/** alice and bob share the token "zones"; eve has "other" for herself. */
+export async function startHarness(streamLimits: StreamLimits = limits): Promise<Harness> {
+  const dir = mkdtempSync(join(tmpdir(), "thsm-node-"));
+  const logins: Record<string, KeyPair> = { provisioner: createUser() };
+  const keys: Record<string, IdentityKey> = {};
+  const members: string[] = [];
+  for (const name of [...nodeNames, ...clientNames]) {
+    const login = createUser();
+    logins[name] = login;
+    const publicKey = await createIdentityFile(join(dir, `${name}.identity`), name);
+    keys[name] = (await readIdentityFile(join(dir, `${name}.identity`))).openUnprotected();
+    const seed = new TextDecoder().decode(login.getSeed());
+    await writeFile(join(dir, `${name}.nk`), seed, { mode: 0o600 });
+    const role = nodeNames.includes(name) ? "node" : "client";
+    members.push(
+      `[[${role}]]\nname = "${name}"\nidentity = "${publicKey.text}"\nlogin = "${login.getPublicKey()}"\n`,
+    );
+  }
+  const seed = new TextDecoder().decode(logins["provisioner"]?.getSeed());
+  await writeFile(join(dir, "provisioner.nk"), seed, { mode: 0o600 });
+  const users = (names: readonly string[]) =>
+    names.map((name) => ({ name, nkey: logins[name]?.getPublicKey() ?? "" }));
+  const config = renderNatsConfig({
+    serverName: "test",
+    host: "127.0.0.1",
+    port: -1,
+    storeDir: join(dir, "store"),
+    nodes: users(nodeNames),
+    clients: users(clientNames),
+    operators: [],
+    auditors: [],
+    provisioner: logins["provisioner"]?.getPublicKey() ?? "",
+    archivers: [],
+  });
+  const server = await startNatsServer({ config, dir: join(dir, "nats") });
+  await writeFile(
+    join(dir, "cluster.toml"),
+    [
+      `version = 1\nname = "test"\nservers = ["${server.url}"]`,
+      ...members,
+      `[[token]]\nname = "zones"\nclients = ["alice", "bob"]`,
+      `[[token]]\nname = "other"\nclients = ["eve"]`,
+    ].join("\n"),
+  );
+  const connections: NatsConnection[] = [];
+  const connect = async (name: string): Promise<NatsConnection> => {
+    const connection = await connectBus({
+      servers: [server.url],
+      name,
+      loginFile: join(dir, `${name}.nk`),
+      log: silentLogger,
+      timeoutMs: 5000,
+    });
+    connections.push(connection);
+    return connection;
+  };
+  await provision(await connect("provisioner"), streamLimits, nodeNames, 1);
+  const dataDir = (name: string): string => join(dir, `data-${name}`);
+  return {
+    dir,
+    server,
+    cluster: await readCluster(join(dir, "cluster.toml")),
+    keys,
+    connect,
+    dataDir,
+    async configure(name, ...lines) {
+      await mkdir(dir, { recursive: true });
+      const path = join(dir, `${name}.toml`);
+      const text = [
+        `version = 1\nname = "${name}"\ncluster = "cluster.toml"`,
+        `identityFile = "${name}.identity"\nloginFile = "${name}.nk"`,
+        `dataDir = "data-${name}"`,
+        ...lines,
+      ].join("\n");
+      await writeFile(path, text);
+      return path;
+    },
+    async stop() {
+      for (const connection of connections) await connection.close();
+      for (const child of running) child.kill("SIGKILL");
+      await server.stop();
+      await rm(dir, { recursive: true, force: true, maxRetries: 5 });
+    },
+  };
+}
+
+export interface NodeProcess {
+  readonly child: ChildProcess;
+  /** Its log lines and last words so far. */
+  output(): string;
+  /** Resolves when a line with this text is logged; rejects when the process ends before. */
+  logged(text: string): Promise<void>;
+  kill(): Promise<void>;
+  /** SIGTERM; resolves with the exit status. */
+  stop(): Promise<number | null>;
+  ended(): Promise<number | null>;
+}
+
+/** A thsm-node process; `args` in front of `--config`. */
+export function spawnNode(config: string, ...args: string[]): NodeProcess {
+  const child = spawn(process.execPath, [main, ...args, "--config", config], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  running.add(child);
+  let output = "";
+  const exit = once(child, "close").then(() => {
+    running.delete(child);
+    return child.exitCode;
+  });
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8");
+    stream.on("data", (text: string) => (output += text));
+  }
+  const end = async (signal: "SIGTERM" | "SIGKILL"): Promise<number | null> => {
+    child.kill(signal);
+    return await exit;
+  };
+  return {
+    child,
+    output: () => output,
+    async logged(text) {
+      while (!output.includes(text)) {
+        if (!running.has(child)) throw new Error(`thsm-node ended: ${output}`);
+        await sleep(5);
+      }
+    },
+    kill: async () => void (await end("SIGKILL")),
+    stop: () => end("SIGTERM"),
+    ended: () => exit,
+  };
+}
+
+/** A node that serves. */
+export async function startServing(config: string): Promise<NodeProcess> {
+  const node = spawnNode(config);
+  await node.logged('"serving"');
+  return node;
+}
+
+/** Polls until `condition` gives something; fails after 8 s. */
+export async function eventually<T>(
+  what: string,
+  condition: () => Promise<T | undefined> | T | undefined,
+): Promise<T> {
+  const deadline = Date.now() + 8000;
+  for (;;) {
+    const result = await condition();
+    if (result !== undefined && result !== false) return result;
+    if (Date.now() > deadline) throw new Error(`waited in vain for ${what}`);
+    await sleep(10);
+  }
+}
