@@ -1,0 +1,44 @@
+/** @module The daemon's configuration file. */
+import { readFile } from "node:fs/promises";
+import { IsIn, IsInt, IsString, Matches, Max, MaxLength, Min, MinLength } from "class-validator";
+import { parse } from "smol-toml";
+import { HsmError } from "../errors.js";
+import { logLevels, type LogLevel } from "../log.js";
+import { validated } from "../validate.js";
+
+/** thsm-pkcs11d.toml. */
+export class DaemonConfig {
+  /** The client's configuration file; relative to the directory of this file. */
+  @IsString()
+  @MinLength(1)
+  readonly client: string = "";
+
+  /** Where modules connect; an absolute path, as in their own configuration. */
+  @Matches(/^\//, { message: "socket must be an absolute path" })
+  @MaxLength(107)
+  readonly socket: string = "";
+
+  /** Permissions of the socket, octal: "0600" for one user, "0660" for a group. */
+  @Matches(/^0?[0-7]{3}$/, { message: 'socketMode must be octal digits in quotes, as in "0660"' })
+  readonly socketMode: string = "0600";
+
+  @IsIn(logLevels)
+  readonly logLevel: LogLevel = "info";
+
+  /** All applications together. A module uses one connection for each thread that signs. */
+  @IsInt()
+  @Min(1)
+  @Max(4096)
+  readonly maxConnections: number = 512;
+}
+
+/** @throws HsmError `ERR_INVALID_CONFIG`, with file and fields named. */
+export async function readConfig(path: string): Promise<DaemonConfig> {
+  try {
+    const plain: unknown = parse(await readFile(path, "utf8"));
+    return validated(DaemonConfig, plain, "ERR_INVALID_CONFIG");
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new HsmError("ERR_INVALID_CONFIG", `${path}: ${reason}`, { cause });
+  }
+}

@@ -1,0 +1,177 @@
+/** @module One socket of one application: the hello, then one call at a time. */
+import type { Socket } from "node:net";
+import type { HsmClient } from "../client/index.js";
+import { describeError, HsmError } from "../errors.js";
+import type { Logger } from "../log.js";
+import type { Application, Applications } from "./application.js";
+import { ckr } from "./ckr.js";
+import { ckrOf, isTransient } from "./errors-to-ckr.js";
+import { opName, type Call, type CallContext, type Handler } from "./handlers.js";
+import { frame, FrameReader } from "./rpc/framing.js";
+import {
+  encodeReply,
+  encodeWelcome,
+  parseHello,
+  parseRequest,
+  protocolVersion,
+  type Hello,
+  type ReplyKind,
+  type Request,
+} from "./rpc/messages.js";
+
+/** How often a call that is under way shows that the daemon lives. */
+const signOfLifeMs = 1000;
+/** How long a peer may take from the first byte of a frame, or from connecting, to its last. */
+const frameTimeoutMs = 10_000;
+const maxTimeoutMs = 24 * 3600 * 1000;
+
+/** What all connections share. */
+export interface Services {
+  readonly applications: Applications;
+  readonly handler: Handler;
+  /** `undefined` until the client has connected for the first time. */
+  client(): HsmClient | undefined;
+  /** Fires when the daemon will wait no longer for calls under way. */
+  readonly stop: AbortSignal;
+  readonly log: Logger;
+  countMalformed(): number;
+}
+
+export class Connection {
+  readonly #socket: Socket;
+  readonly #services: Services;
+  readonly #isWelcome: boolean;
+  readonly #frames = new FrameReader();
+  #frameTimer: NodeJS.Timeout | undefined;
+  #hello: Hello | undefined;
+  #application: Application | undefined;
+  #isBusy = false;
+  #isClosing = false;
+
+  /** With `isWelcome` false the peer is told to come back later. */
+  constructor(socket: Socket, services: Services, isWelcome: boolean) {
+    this.#socket = socket;
+    this.#services = services;
+    this.#isWelcome = isWelcome;
+    this.#limitFrame(true);
+    socket.on("data", (chunk: Buffer) => this.#receive(chunk));
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => this.#closed());
+  }
+
+  /** Ends the connection: now, or after the call under way. */
+  close(): void {
+    this.#isClosing = true;
+    if (!this.#isBusy) this.#socket.end();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  #receive(chunk: Buffer): void {
+    if (this.#isClosing && !this.#isBusy) return;
+    try {
+      for (const payload of this.#frames.push(chunk)) this.#take(payload);
+    } catch (error) {
+      if (!(error instanceof HsmError)) throw error;
+      const total = this.#services.countMalformed();
+      this.#services.log.warn({ reason: describeError(error), total }, "malformed message");
+      this.#socket.destroy();
+      return;
+    }
+    this.#limitFrame(this.#frames.isPartial || this.#hello === undefined);
+  }
+
+  #limitFrame(isExpected: boolean): void {
+    if (isExpected && this.#frameTimer !== undefined) return;
+    clearTimeout(this.#frameTimer);
+    this.#frameTimer = isExpected
+      ? setTimeout(() => this.#socket.destroy(), frameTimeoutMs).unref()
+      : undefined;
+  }
+
+  #take(payload: Buffer): void {
+    if (this.#hello === undefined) {
+      this.#greet(parseHello(payload));
+      return;
+    }
+    if (this.#isBusy) throw new HsmError("ERR_INVALID_MESSAGE", "request during a call");
+    if (this.#application === undefined) return;
+    const request = parseRequest(payload);
+    const name = opName(request.op);
+    if (name === undefined) throw new HsmError("ERR_INVALID_MESSAGE", `no op ${request.op}`);
+    const run = this.#services.handler.prepare(name, request.body);
+    void this.#answer(request, name, run, this.#application);
+  }
+
+  #greet(hello: Hello): void {
+    this.#hello = hello;
+    if (hello.version !== protocolVersion) {
+      this.#services.log.warn({ version: hello.version }, "module of another protocol version");
+      this.#socket.end(frame(encodeWelcome("version")));
+    } else if (!this.#isWelcome) {
+      this.#services.log.warn({ program: hello.program, pid: hello.pid }, "too many connections");
+      this.#socket.end(frame(encodeWelcome("busy")));
+    } else {
+      this.#application = this.#services.applications.attach(hello);
+      this.#socket.write(frame(encodeWelcome("welcome")));
+    }
+  }
+
+  async #answer(
+    request: Request,
+    name: string,
+    run: Call,
+    application: Application,
+  ): Promise<void> {
+    this.#isBusy = true;
+    const timer = setInterval(() => this.#reply(request, "working", ckr.OK), signOfLifeMs);
+    const startedAt = performance.now();
+    try {
+      const body = await run(this.#context(request, application));
+      this.#reply(request, "final", ckr.OK, body);
+      const milliseconds = Math.round(performance.now() - startedAt);
+      application.log.debug({ op: name, milliseconds }, "call answered");
+    } catch (error) {
+      this.#fail(request, name, application, error);
+    } finally {
+      clearInterval(timer);
+      this.#isBusy = false;
+      if (this.#isClosing) this.#socket.end();
+    }
+  }
+
+  #context(request: Request, application: Application): CallContext {
+    const client = this.#services.client();
+    if (client === undefined) {
+      throw new HsmError("ERR_BROKER_UNREACHABLE", "not connected to the cluster yet");
+    }
+    const timeoutMs = Math.min(Math.max(request.timeoutMs, 1), maxTimeoutMs);
+    return { application, client, options: { timeoutMs, signal: this.#services.stop } };
+  }
+
+  #fail(request: Request, name: string, application: Application, error: unknown): void {
+    // The next daemon will answer: the module resends what this one did not finish.
+    if (this.#services.stop.aborted) return void this.#socket.destroy();
+    const code = ckrOf(error);
+    const facts = { op: name, ckr: code, reason: describeError(error) };
+    if (code === ckr.GENERAL_ERROR) application.log.error(facts, "call failed");
+    else if (code === ckr.USER_NOT_LOGGED_IN) application.log.debug(facts, "call failed");
+    else application.log.warn(facts, "call failed");
+    this.#reply(request, isTransient(error) ? "retry" : "final", code);
+  }
+
+  #reply(request: Request, kind: ReplyKind, code: number, body?: Uint8Array): void {
+    // A peer that does not read gets no more signs of life into its buffer.
+    if (kind === "working" && this.#socket.writableNeedDrain) return;
+    if (this.#socket.writable) this.#socket.write(frame(encodeReply(request.id, kind, code, body)));
+  }
+
+  #closed(): void {
+    this.#isClosing = true;
+    clearTimeout(this.#frameTimer);
+    if (this.#hello === undefined || this.#application === undefined) return;
+    this.#services.applications.detach(this.#hello, this.#application, this.#services.client());
+  }
+}

@@ -1,0 +1,126 @@
+#include "login.h"
+
+#include <string.h>
+
+#include "clock.h"
+#include "log.h"
+#include "module.h"
+#include "pool.h"
+#include "secret.h"
+
+enum { LOGOUT_MS = 1000, RESUMES_MAX = 3, PIN_MAX = 255 };
+
+static CK_RV resume(uint64_t generation, CK_SLOT_ID slot, unsigned timeout_ms)
+{
+  uint8_t buffer[4 + CONFIG_LABEL_MAX + TICKET_SIZE];
+  struct writer body = writer_over(buffer, sizeof buffer);
+  CK_RV result = module_enter_again(generation);
+  if (result != CKR_OK) return result;
+  bool logged_in = module.tokens[slot].logged_in;
+  write_text(&body, module.config.tokens[slot]);
+  write_bytes(&body, secret_ticket(slot), TICKET_SIZE);
+  module_leave();
+
+  struct call call = {.op = OP_RESUME, .body = &body, .timeout_ms = timeout_ms};
+  struct reply reply = {0};
+  result = logged_in ? rpc_call(generation, &call, &reply) : CKR_USER_NOT_LOGGED_IN;
+  reply_free(&reply);
+  explicit_bzero(buffer, sizeof buffer);
+  if (result != CKR_PIN_INCORRECT) return result;
+
+  log_line("the login is no longer valid (the PIN was changed): log in again");
+  result = module_enter_again(generation);
+  if (result != CKR_OK) return result;
+  module_forget_login(slot);
+  return module_leave_with(CKR_USER_NOT_LOGGED_IN);
+}
+
+CK_RV call_as_user(uint64_t generation, CK_SLOT_ID slot, struct call *call, struct reply *reply)
+{
+  int64_t deadline = clock_now() + call->timeout_ms;
+  bool resent = false;
+  for (int resumes = 0;; resumes++) {
+    CK_RV result = rpc_call(generation, call, reply);
+    call->resent = resent = resent || call->resent;
+    if (result != CKR_USER_NOT_LOGGED_IN || resumes == RESUMES_MAX) return result;
+    reply_free(reply);
+    int64_t left = deadline - clock_now();
+    if (left <= 0) return CKR_DEVICE_ERROR;
+    call->timeout_ms = (unsigned)left;
+    result = resume(generation, slot, call->timeout_ms);
+    if (result != CKR_OK) return result;
+  }
+}
+
+void tell_logout(uint64_t generation, const char *label)
+{
+  uint8_t buffer[2 + CONFIG_LABEL_MAX];
+  struct writer body = writer_over(buffer, sizeof buffer);
+  write_text(&body, label);
+  struct call call = {.op = OP_LOGOUT, .body = &body, .timeout_ms = LOGOUT_MS, .once = true};
+  struct reply reply;
+  CK_RV result = rpc_call(generation, &call, &reply);
+  reply_free(&reply);
+  /* A daemon that could not be told forgets the login when the application's sockets are gone. */
+  if (result != CKR_OK) pool_close_idle();
+}
+
+/* C_Login, section 5.6. */
+CK_RV C_Login(CK_SESSION_HANDLE handle, CK_USER_TYPE user, CK_UTF8CHAR_PTR pin, CK_ULONG pin_size)
+{
+  struct session *session;
+  CK_RV result = module_enter_session(handle, &session);
+  if (result != CKR_OK) return result;
+  CK_SLOT_ID slot = session->slot;
+  if (user == CKU_CONTEXT_SPECIFIC) return module_leave_with(CKR_OPERATION_NOT_INITIALIZED);
+  if (user != CKU_USER) return module_leave_with(CKR_USER_TYPE_INVALID);
+  if (pin == NULL) return module_leave_with(CKR_ARGUMENTS_BAD);
+  if (module.tokens[slot].logged_in) return module_leave_with(CKR_USER_ALREADY_LOGGED_IN);
+  if (pin_size < 1 || pin_size > PIN_MAX) return module_leave_with(CKR_PIN_LEN_RANGE);
+
+  uint64_t generation = module.generation;
+  uint8_t buffer[4 + CONFIG_LABEL_MAX + PIN_MAX];
+  struct writer body = writer_over(buffer, sizeof buffer);
+  write_text(&body, module.config.tokens[slot]);
+  write_bytes(&body, pin, pin_size);
+  struct call call = {.op = OP_LOGIN, .body = &body, .timeout_ms = module.config.timeout_ms};
+  module_leave();
+
+  struct reply reply;
+  result = rpc_call(generation, &call, &reply);
+  explicit_bzero(buffer, sizeof buffer);
+  struct bytes ticket = {0};
+  if (result == CKR_OK) {
+    ticket = read_bytes(&reply.body);
+    if (!reader_done(&reply.body) || ticket.size != TICKET_SIZE) result = rpc_malformed();
+  }
+  if (result == CKR_OK) result = module_enter_again(generation);
+  if (result == CKR_OK) {
+    if (session_find(handle) == NULL) result = CKR_SESSION_CLOSED;
+    else if (module.tokens[slot].logged_in) result = CKR_USER_ALREADY_LOGGED_IN;
+    else {
+      memcpy(secret_ticket(slot), ticket.data, TICKET_SIZE);
+      module.tokens[slot].logged_in = true;
+    }
+    module_leave();
+  }
+  reply_free(&reply);
+  return result;
+}
+
+/* C_Logout, section 5.6. Session objects are public, so they stay. */
+CK_RV C_Logout(CK_SESSION_HANDLE handle)
+{
+  struct session *session;
+  CK_RV result = module_enter_session(handle, &session);
+  if (result != CKR_OK) return result;
+  CK_SLOT_ID slot = session->slot;
+  if (!module.tokens[slot].logged_in) return module_leave_with(CKR_USER_NOT_LOGGED_IN);
+  uint64_t generation = module.generation;
+  char label[CONFIG_LABEL_MAX + 1];
+  memcpy(label, module.config.tokens[slot], sizeof label);
+  module_forget_login(slot);
+  module_leave();
+  tell_logout(generation, label);
+  return CKR_OK;
+}

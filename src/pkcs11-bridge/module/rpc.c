@@ -1,0 +1,138 @@
+#include "rpc.h"
+
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "hello.h"
+#include "log.h"
+#include "pool.h"
+#include "socket.h"
+
+enum { FRAME_MAX = 1024 * 1024, REPLY_HEADER = 9 };
+enum { DELAY_FIRST_MS = 20, DELAY_MAX_MS = 500 };
+enum kind { KIND_FINAL = 0, KIND_WORKING = 1, KIND_RETRY = 2 };
+enum outcome { ANSWERED, ASKED_TO_RETRY, BROKEN };
+
+static atomic_uint next_id;
+static atomic_bool outage;
+
+void reply_free(struct reply *reply)
+{
+  if (reply->frame != NULL) explicit_bzero(reply->frame, reply->size);
+  free(reply->frame);
+  reply->frame = NULL;
+}
+
+CK_RV rpc_malformed(void)
+{
+  log_line("the daemon's reply does not follow the protocol");
+  return CKR_DEVICE_ERROR;
+}
+
+static enum io send_request(int fd, uint32_t id, const struct call *call, int64_t deadline)
+{
+  /* The daemon gives up a little earlier, so that its own error arrives instead of silence. */
+  int64_t left = deadline - clock_now();
+  left = left > 0 ? left - left / 16 : 0;
+  uint8_t header[13];
+  struct writer writer = writer_over(header, sizeof header);
+  write_u32(&writer, (uint32_t)(sizeof header - 4 + call->body->size));
+  write_u32(&writer, id);
+  write_u8(&writer, (uint8_t)call->op);
+  write_u32(&writer, (uint32_t)left);
+  struct iovec pieces[2] = {{.iov_base = header, .iov_len = sizeof header},
+                            {.iov_base = call->body->start, .iov_len = call->body->size}};
+  return socket_send(fd, pieces, 2, deadline);
+}
+
+static enum io receive_frame(int fd, struct reply *reply, int64_t deadline)
+{
+  int64_t limit = clock_now() + SILENCE_MS;
+  if (deadline < limit) limit = deadline;
+  uint8_t length[4];
+  enum io state = socket_receive(fd, length, sizeof length, limit);
+  if (state != IO_OK) return state;
+  struct reader reader = reader_over(length, sizeof length);
+  reply->size = read_u32(&reader);
+  if (reply->size < REPLY_HEADER || reply->size > FRAME_MAX) {
+    (void)rpc_malformed();
+    return IO_BROKEN;
+  }
+  reply->frame = malloc(reply->size);
+  if (reply->frame == NULL) return IO_BROKEN;
+  return socket_receive(fd, reply->frame, reply->size, limit);
+}
+
+static enum outcome exchange(int fd, const struct call *call, int64_t deadline, struct reply *reply, CK_RV *code)
+{
+  uint32_t id = atomic_fetch_add(&next_id, 1) + 1;
+  if (send_request(fd, id, call, deadline) != IO_OK) return BROKEN;
+  for (;;) {
+    reply_free(reply);
+    if (receive_frame(fd, reply, deadline) != IO_OK) return BROKEN;
+    reply->body = reader_over(reply->frame, reply->size);
+    uint32_t answered = read_u32(&reply->body);
+    uint8_t kind = read_u8(&reply->body);
+    *code = read_u32(&reply->body);
+    if (answered != id || kind > KIND_RETRY) {
+      (void)rpc_malformed();
+      return BROKEN;
+    }
+    if (kind != KIND_WORKING) return kind == KIND_FINAL ? ANSWERED : ASKED_TO_RETRY;
+  }
+}
+
+static void note_outage(const struct call *call)
+{
+  if (call->once || atomic_exchange(&outage, true)) return;
+  log_line("the daemon or its cluster does not answer; calls wait up to %u s", call->timeout_ms / 1000);
+}
+
+static void note_answer(void)
+{
+  if (atomic_load(&outage) && atomic_exchange(&outage, false)) log_line("the daemon answers again");
+}
+
+CK_RV rpc_call(uint64_t generation, struct call *call, struct reply *reply)
+{
+  int64_t deadline = clock_now() + call->timeout_ms;
+  int64_t delay = DELAY_FIRST_MS;
+  *reply = (struct reply){0};
+  call->resent = false;
+
+  for (;;) {
+    struct connection connection;
+    CK_RV code = CKR_DEVICE_ERROR;
+    enum acquired acquired = pool_acquire(generation, deadline, &connection);
+    if (acquired == ACQUIRE_CLOSED) return CKR_CRYPTOKI_NOT_INITIALIZED;
+    if (acquired == ACQUIRE_INCOMPATIBLE) return CKR_DEVICE_ERROR;
+    if (acquired == ACQUIRED) {
+      enum outcome outcome = exchange(connection.fd, call, deadline, reply, &code);
+      if (outcome == BROKEN) {
+        pool_discard(&connection);
+        call->resent = true;
+      } else {
+        pool_release(&connection);
+      }
+      if (outcome == ANSWERED) {
+        note_answer();
+        return code;
+      }
+      reply_free(reply);
+      /* A pooled socket of a daemon that is gone says nothing about the new daemon. */
+      if (outcome == BROKEN && connection.reused && !call->once) continue;
+    }
+    if (call->once) return CKR_DEVICE_ERROR;
+    note_outage(call);
+    int64_t left = deadline - clock_now();
+    if (left <= 0) {
+      log_line("no answer within %u s: operation %d failed", call->timeout_ms / 1000, (int)call->op);
+      return CKR_DEVICE_ERROR;
+    }
+    (void)poll(NULL, 0, (int)(delay < left ? delay : left));
+    delay = delay * 2 < DELAY_MAX_MS ? delay * 2 : DELAY_MAX_MS;
+  }
+}

@@ -1,0 +1,75 @@
+/** @module The protocol's calls: their numbers, and the bodies of their requests. */
+import { readMechanism, type MechanismInput } from "../mechanisms.js";
+import type { Reader } from "./codec.js";
+
+export const ops = {
+  login: 1,
+  resume: 2,
+  logout: 3,
+  keys: 4,
+  sign: 5,
+  verify: 6,
+  generate: 7,
+  destroy: 8,
+} as const;
+export type OpName = keyof typeof ops;
+
+/** The bodies, read. */
+export interface Requests {
+  readonly login: { readonly token: string; readonly pin: Uint8Array };
+  readonly resume: { readonly token: string; readonly ticket: Uint8Array };
+  readonly logout: { readonly token: string };
+  readonly keys: { readonly token: string; readonly known: Uint8Array; readonly first: number };
+  readonly sign: {
+    readonly token: string;
+    readonly handle: bigint;
+    readonly input: MechanismInput;
+  };
+  readonly verify: {
+    readonly modulus: Uint8Array;
+    readonly publicExponent: Uint8Array;
+    readonly input: MechanismInput;
+    readonly signature: Uint8Array;
+  };
+  readonly generate: {
+    readonly token: string;
+    readonly operationId: Uint8Array;
+    readonly label: Uint8Array;
+    readonly id: Uint8Array;
+    readonly modulusBits: number;
+  };
+  readonly destroy: { readonly token: string; readonly handle: bigint };
+}
+
+type Parsers = { readonly [Name in OpName]: (reader: Reader) => Requests[Name] };
+
+/** What each request's body holds. Every parser throws `ERR_INVALID_MESSAGE` beyond the end. */
+export const parsers: Parsers = {
+  login: (reader) => ({ token: reader.text(), pin: reader.bytes() }),
+  resume: (reader) => ({ token: reader.text(), ticket: reader.bytes() }),
+  logout: (reader) => ({ token: reader.text() }),
+  keys: (reader) => ({
+    token: reader.text(),
+    known: Buffer.from(reader.fixed(16)),
+    first: reader.u32(),
+  }),
+  sign: (reader) => ({
+    token: reader.text(),
+    handle: reader.u64(),
+    input: readMechanism(reader),
+  }),
+  verify: (reader) => ({
+    modulus: reader.bytes(),
+    publicExponent: reader.bytes(),
+    input: readMechanism(reader),
+    signature: reader.bytes(),
+  }),
+  generate: (reader) => ({
+    token: reader.text(),
+    operationId: Buffer.from(reader.fixed(16)),
+    label: reader.bytes(),
+    id: reader.bytes(),
+    modulusBits: reader.u16(),
+  }),
+  destroy: (reader) => ({ token: reader.text(), handle: reader.u64() }),
+};

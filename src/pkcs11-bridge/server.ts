@@ -1,0 +1,123 @@
+/** @module The daemon's Unix socket, and the connections on it. */
+import { chmod, lstat, stat, unlink } from "node:fs/promises";
+import { connect, createServer, type Server, type Socket } from "node:net";
+import { dirname } from "node:path";
+import type { HsmClient } from "../client/index.js";
+import { HsmError } from "../errors.js";
+import type { Logger } from "../log.js";
+import { Applications } from "./application.js";
+import { Connection } from "./connection.js";
+import { Handler } from "./handlers.js";
+import { KeyDirectory } from "./key-directory.js";
+
+export interface ServerOptions {
+  readonly socketPath: string;
+  /** Permission bits of the socket. */
+  readonly socketMode: number;
+  readonly maxConnections: number;
+  /** How long close() waits for calls under way. */
+  readonly drainMs: number;
+  readonly log: Logger;
+  /** The client, once there is one. */
+  readonly client: () => HsmClient | undefined;
+}
+
+/**
+ * Serves PKCS#11 modules. Node cannot ask who is on the other end (SO_PEERCRED), so who may
+ * connect is decided by the permissions of the socket and of its directory.
+ */
+export class Pkcs11Server {
+  readonly #options: ServerOptions;
+  readonly #server: Server;
+  readonly #applications: Applications;
+  readonly #connections = new Set<Connection>();
+  readonly #stop = new AbortController();
+  readonly #services: ConstructorParameters<typeof Connection>[1];
+  #malformed = 0;
+
+  constructor(options: ServerOptions) {
+    this.#options = options;
+    this.#applications = new Applications(options.log);
+    this.#services = {
+      applications: this.#applications,
+      handler: new Handler(this.#applications, new KeyDirectory()),
+      client: options.client,
+      stop: this.#stop.signal,
+      log: options.log,
+      countMalformed: () => ++this.#malformed,
+    };
+    this.#server = createServer((socket) => this.#accept(socket));
+  }
+
+  /**
+   * Listens, in place of a dead predecessor if there was one.
+   * @throws HsmError `ERR_UNTRUSTED_FILE`, `ERR_INVALID_CONFIG` when the place is taken.
+   */
+  async listen(): Promise<void> {
+    const { socketPath, socketMode, log } = this.#options;
+    await assertPrivateDirectory(dirname(socketPath));
+    await removeStale(socketPath);
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once("error", reject);
+      // bind() happens within this call: nobody can connect before chmod says who may.
+      const umask = process.umask(0o777);
+      this.#server.listen(socketPath, resolve);
+      process.umask(umask);
+    }).catch((cause: unknown) => {
+      throw new HsmError("ERR_INVALID_CONFIG", `cannot listen on ${socketPath}`, { cause });
+    });
+    await chmod(socketPath, socketMode);
+    log.info({ socket: socketPath }, "listening");
+  }
+
+  /** Takes no more calls, waits for those under way, and cuts off what takes too long. */
+  async close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    for (const connection of this.#connections) connection.close();
+    const timer = setTimeout(() => {
+      this.#stop.abort();
+      for (const connection of this.#connections) connection.destroy();
+    }, this.#options.drainMs);
+    await closed;
+    clearTimeout(timer);
+    await this.#applications.close();
+  }
+
+  #accept(socket: Socket): void {
+    const isWelcome = this.#connections.size < this.#options.maxConnections;
+    const connection = new Connection(socket, this.#services, isWelcome);
+    this.#connections.add(connection);
+    socket.on("close", () => this.#connections.delete(connection));
+  }
+}
+
+/** Others must not be able to put their own socket in the place of ours. */
+async function assertPrivateDirectory(directory: string): Promise<void> {
+  const status = await stat(directory).catch((cause: unknown) => {
+    throw new HsmError("ERR_INVALID_CONFIG", `no directory ${directory}`, { cause });
+  });
+  const isSticky = (status.mode & 0o1000) !== 0;
+  if ((status.mode & 0o002) !== 0 && !isSticky) {
+    throw new HsmError("ERR_UNTRUSTED_FILE", `${directory} can be written by everybody`);
+  }
+}
+
+async function removeStale(path: string): Promise<void> {
+  const status = await lstat(path).catch(() => undefined);
+  if (status === undefined) return;
+  if (!status.isSocket()) {
+    throw new HsmError("ERR_INVALID_CONFIG", `${path} exists and is not a socket`);
+  }
+  if (await isAnswered(path)) {
+    throw new HsmError("ERR_INVALID_CONFIG", `another daemon listens on ${path}`);
+  }
+  await unlink(path);
+}
+
+function isAnswered(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connect(path);
+    probe.once("connect", () => resolve(true));
+    probe.once("error", () => resolve(false));
+  }).then((answered) => answered === true);
+}

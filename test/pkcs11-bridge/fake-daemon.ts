@@ -1,0 +1,23 @@
+/**
+ * @module The real daemon with the fake client, as a process that tests can kill:
+ * `node fake-daemon.js '{"socket": …, "tokens": […], "stateFile": …}'`.
+ */
+import { createLogger } from "../../src/log.js";
+import { runDaemon } from "../../src/pkcs11-bridge/daemon.js";
+import { FakeClient, type FakeOptions } from "./fake-client.js";
+
+export interface FakeDaemonOptions extends FakeOptions {
+  readonly socket: string;
+}
+
+const options = JSON.parse(process.argv[2] ?? "{}") as FakeDaemonOptions;
+const stop = new AbortController();
+process.once("SIGTERM", () => stop.abort());
+await runDaemon({
+  socketPath: options.socket,
+  socketMode: 0o600,
+  maxConnections: 512,
+  log: createLogger("fake-daemon", "silent"),
+  signal: stop.signal,
+  connect: async () => new FakeClient(options),
+});
