@@ -1,6 +1,6 @@
 import { modInv, modPow } from "bigint-mod-arith";
 import { expect } from "chai";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { bytesToNumber, numberToBytes, randomBelow, uint32 } from "../../src/scheme/bytes.js";
 import { inverse, isCoprime } from "../../src/scheme/inverse.js";
 import {
@@ -57,7 +57,7 @@ describe("scheme/bytes", () => {
   it("draws every number below a limit, and none at it", () => {
     const random = fixedRandom("below");
     const seen = new Set(Array.from({ length: 300 }, () => randomBelow(5n, random)));
-    expect([...seen].toSorted()).to.deep.equal([0n, 1n, 2n, 3n, 4n]);
+    expect([...seen]).to.have.members([0n, 1n, 2n, 3n, 4n]);
   });
 
   it("does not hang on a broken source of randomness", () => {
