@@ -23,9 +23,10 @@ import {
 export function parseGroupKey(bytes: GroupKeyBytes): GroupKey {
   const { threshold, parties } = bytes;
   const modulusLength = bytes.modulus.length;
-  const modulus = bytesToNumber(bytes.modulus);
   const modulusBits = 8 * modulusLength;
-  check(modulusSizes.includes(modulusBits) && modulus >> BigInt(modulusBits - 1) === 1n, "modulus");
+  check(modulusSizes.includes(modulusBits), "modulus");
+  const modulus = bytesToNumber(bytes.modulus);
+  check(modulus >> BigInt(modulusBits - 1) === 1n, "modulus");
   // A safe prime above 7 is 11 modulo 12.
   check(modulus % 12n === 1n, "modulus");
   check(Buffer.from(numberToBytes(publicExponent, 3)).equals(bytes.publicExponent), "exponent");
@@ -33,8 +34,9 @@ export function parseGroupKey(bytes: GroupKeyBytes): GroupKey {
 
   check(bytes.verificationKeys.length === parties, "number of verification keys");
   const element = (encoded: Uint8Array, name: string): bigint => {
+    check(encoded.length === modulusLength, name);
     const value = bytesToNumber(encoded);
-    check(encoded.length === modulusLength && 1n < value && value < modulus, name);
+    check(1n < value && value < modulus, name);
     return value;
   };
   const verificationBase = element(bytes.verificationBase, "verification base");

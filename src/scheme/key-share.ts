@@ -10,6 +10,7 @@ import type { GroupKey } from "./types.js";
 
 /** What any attempt to show a secret shows. */
 const redacted = "[redacted]";
+
 /**
  * Party `index`'s key share. Secret: belongs to that party alone. JSON, `String`, `console.log` and
  * structured cloning show the index only.

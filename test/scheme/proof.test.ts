@@ -107,7 +107,7 @@ describe("scheme/proof", () => {
   });
 
   it("refuses an epoch that does not fit its transcript", () => {
-    for (const epoch of [-1, 2 ** 32]) {
+    for (const epoch of [-1, 2 ** 32, 1.5, NaN]) {
       expect(() => signer.prove(message, { ...context, epoch })).to.throw(RangeError);
     }
   });
