@@ -1,6 +1,6 @@
 import { modInv, modPow } from "bigint-mod-arith";
 import { expect } from "chai";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { bytesToNumber, numberToBytes, randomBelow, uint32 } from "../../src/scheme/bytes.js";
 import { inverse, isCoprime } from "../../src/scheme/inverse.js";
 import {
@@ -51,13 +51,14 @@ describe("scheme/bytes", () => {
     expect(() => numberToBytes(-1n, 1)).to.throw(RangeError);
     expect(() => numberToBytes(-100n, 1)).to.throw(RangeError);
     expect(() => uint32(-1)).to.throw(RangeError);
-    expect(() => uint32(1.5 + 2 ** 32)).to.throw(RangeError);
+    expect(() => uint32(2 ** 32)).to.throw(RangeError);
+    expect(() => uint32(1.5)).to.throw(RangeError);
   });
 
   it("draws every number below a limit, and none at it", () => {
     const random = fixedRandom("below");
     const seen = new Set(Array.from({ length: 300 }, () => randomBelow(5n, random)));
-    expect([...seen].toSorted()).to.deep.equal([0n, 1n, 2n, 3n, 4n]);
+    expect([...seen]).to.have.members([0n, 1n, 2n, 3n, 4n]);
   });
 
   it("does not hang on a broken source of randomness", () => {
@@ -167,10 +168,10 @@ describe("scheme/modexp", () => {
   it("trusts OpenSSL only when it is there and right", () => {
     expect(selfCheck()).to.deep.equal({ openssl: agreesWithBigInt() });
     expect(selfCheck()).to.equal(selfCheck());
-    const missing = (): Exponentiator => {
+    const missing = agreesWithBigInt(() => {
       throw new Error("disabled for FIPS");
-    };
-    expect(agreesWithBigInt(missing)).to.equal(false);
+    });
+    expect(missing).to.equal(false);
     const wrong = new (class extends Exponentiator {
       override power(base: bigint): bigint {
         return super.power(base) + 1n;

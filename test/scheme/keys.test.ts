@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { randomBytes } from "node:crypto";
 import { inspect } from "node:util";
 import {
@@ -20,6 +20,9 @@ import { expectCode, mutated, numRuns } from "./support.js";
 const key = testKey(1024, 5, 3);
 const { group, shares, p, q } = key;
 const order = ((p - 1n) / 2n) * ((q - 1n) / 2n);
+
+const deal = (one: bigint, other: bigint) => () =>
+  dealKey({ p: one, q: other, parties: 3, threshold: 2 });
 
 describe("scheme/dealer", () => {
   it("deals shares that fit the public record", () => {
@@ -51,8 +54,6 @@ describe("scheme/dealer", () => {
 
   it("refuses primes that make no key", () => {
     const big = testPrimes(2048);
-    const deal = (one: bigint, other: bigint) => () =>
-      dealKey({ p: one, q: other, parties: 3, threshold: 2 });
     expect(deal(p, p)).to.throw(RangeError, "close");
     expect(deal(p, p + 2n)).to.throw(RangeError, "close");
     expect(deal(p, q + 2n)).to.throw(RangeError, "safe");
@@ -205,9 +206,10 @@ describe("scheme/key-share", () => {
   });
 
   it("does not verify for another party, or a party that is not there", () => {
-    const secret = (): Uint8Array => numberToBytes(share.secret, 128);
     for (const index of [0, 2, 6, 1.5, NaN]) {
-      expect(verifyKeyShare(group, new KeyShare(index, secret()))).to.equal(false);
+      expect(verifyKeyShare(group, new KeyShare(index, numberToBytes(share.secret, 128)))).to.equal(
+        false,
+      );
     }
   });
 
@@ -221,7 +223,6 @@ describe("scheme/key-share", () => {
     const shown = [
       JSON.stringify({ share }),
       String(share),
-      `${share.toString()}`,
       inspect({ deep: { share } }, { depth: 9, showHidden: true, getters: true }),
       inspect(structuredClone({ share })),
       Object.values(share).join(),
