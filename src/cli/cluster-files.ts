@@ -30,7 +30,7 @@ export interface ClusterPlan {
   readonly natsStoreDir: string;
   /** Where nodes keep their data, seen from their folder. */
   readonly dataDir: string;
-  /** The daemon's socket, seen from its folder. */
+  /** The daemon's socket, an absolute path. */
   readonly socket: string;
   /** With TLS and certificates for everybody; needed unless `listen` is a loopback address. */
   readonly tls: boolean;

@@ -9,6 +9,7 @@ import {
   findQuorum,
   parseSignatureShare,
   type GroupKey,
+  type QuorumResult,
   type SignatureShare,
 } from "../scheme/index.js";
 import type { Answer } from "./collector.js";
@@ -37,6 +38,7 @@ export class QuorumTracker {
   readonly #encoded: readonly Uint8Array[];
   readonly #good = new Map<number, Contribution>();
   readonly #accused = new Map<number, Accusation>();
+  #isBlameOpen = false;
 
   /** `encoded`: the encoded messages of all inputs, in order. */
   constructor(group: GroupKey, encoded: readonly Uint8Array[]) {
@@ -77,45 +79,58 @@ export class QuorumTracker {
     }
   }
 
-  /** Signatures as soon as some k of the contributors agree on all inputs. */
+  /**
+   * Signatures as soon as some k of the contributors agree on all inputs. A wrong share found on the
+   * way is either proven (its party is accused) or, with few shares, only doubtful: colluders'
+   * errors can cancel, so who is wrong may take more shares to tell. `isBlameOpen` says so.
+   */
   tryCombine(): Combined | undefined {
+    this.#isBlameOpen = false;
     while (this.#good.size >= this.#group.threshold) {
-      const quorum = [...this.#good.keys()].slice(0, this.#group.threshold);
-      const failed = this.#combineAll(quorum);
-      if (!Array.isArray(failed)) return failed;
-      const culprits = failed.flatMap((input) => this.#blame(input));
-      // Nobody is proven wrong yet: more answers are needed to tell.
-      if (culprits.length === 0) return undefined;
+      const first = [...this.#good.keys()].slice(0, this.#group.threshold);
+      const tried = this.#combineAll(first);
+      if ("signatures" in tried) return tried;
+      const verdict = this.#judge(tried.failedInput);
+      // Nobody agrees with enough others yet: more answers are needed.
+      if (verdict === undefined) return undefined;
+      if (verdict.culprits.length === 0) {
+        this.#isBlameOpen = true;
+        const agreed = this.#combineAll(verdict.quorum);
+        return "signatures" in agreed ? agreed : undefined;
+      }
     }
     return undefined;
   }
 
-  /** The signatures, or the inputs on which this quorum failed. */
-  #combineAll(quorum: readonly number[]): Combined | number[] {
+  /** Somebody's share is wrong, and one more party's would say whose. */
+  get isBlameOpen(): boolean {
+    return this.#isBlameOpen;
+  }
+
+  #combineAll(quorum: readonly number[]): Combined | { readonly failedInput: number } {
     const signatures: Uint8Array[] = [];
-    const failed: number[] = [];
     for (const [input, encoded] of this.#encoded.entries()) {
       try {
         signatures.push(combine(this.#group, encoded, this.#sharesOf(input, quorum)));
       } catch (error) {
         if (!(error instanceof HsmError) || error.code !== "ERR_COMBINE_FAILED") throw error;
-        failed.push(input);
+        return { failedInput: input };
       }
     }
-    if (failed.length > 0) return failed;
     return { signatures, quorum: quorum.toSorted((a, b) => a - b) };
   }
 
-  #blame(input: number): number[] {
+  #judge(input: number): QuorumResult | undefined {
     const encoded = this.#encoded[input];
-    if (encoded === undefined) return [];
-    const found = findQuorum(this.#group, encoded, this.#sharesOf(input, [...this.#good.keys()]));
-    for (const party of found?.culprits ?? []) {
+    if (encoded === undefined) return undefined;
+    const shares = this.#sharesOf(input, [...this.#good.keys()]);
+    const verdict = findQuorum(this.#group, encoded, shares);
+    for (const party of verdict?.culprits ?? []) {
       const hash = this.#good.get(party)?.hash ?? "";
       this.#good.delete(party);
       this.#accuse(party, hash, `the share of input ${input} does not fit the other parties'`);
     }
-    return [...(found?.culprits ?? [])];
+    return verdict;
   }
 
   #sharesOf(input: number, parties: readonly number[]): SignatureShare[] {

@@ -63,6 +63,8 @@ interface Attempt {
 const tickMs = 50;
 /** How often the stream is searched for answers that the subscription may have missed. */
 const searchMs = 1000;
+/** How long a valid signature is held back to name a liar. */
+const blameMs = 500;
 
 export class SigningRun {
   readonly #work: Work;
@@ -79,6 +81,9 @@ export class SigningRun {
   #unstored: Promise<unknown>[] = [];
   #timer: NodeJS.Timeout | undefined;
   #nextSearchMs = Date.now() + searchMs;
+  /** Valid signatures that wait a moment for the answer that tells who lied. */
+  #combined: Combined | undefined;
+  #blameUntilMs: number | undefined;
 
   constructor(work: Work, context: RunContext) {
     this.#work = work;
@@ -125,13 +130,7 @@ export class SigningRun {
   #ask(count: number): void {
     const { health, collector, publish } = this.#context;
     const { record, kind, encoding, hash, inputs, salts, deadlineMs } = this.#work;
-    const holders = record.state === "active" ? record.holders : [...record.accepted];
-    const open = holders.filter(
-      (party) =>
-        !this.#waitingFor.has(party) &&
-        !this.#refusals.has(party) &&
-        !this.#tracker.hasAnswered(party),
-    );
+    const open = this.#open();
     if (count === 0 || open.length === 0) return;
     const ranked = health.rank(open.map((party) => this.#nodeOf(party)));
     const parties = ranked
@@ -208,8 +207,12 @@ export class SigningRun {
       return;
     }
     if (combined !== undefined) {
-      this.#isDone = true;
-      this.#finish(combined);
+      this.#combined = combined;
+      // A liar costs one more share, once: from then on he is known, and asked last.
+      this.#blameUntilMs ??= Date.now() + blameMs;
+      const canTell = this.#open().length + this.#waitingFor.size > 0;
+      if (!this.#tracker.isBlameOpen || !canTell) this.#complete();
+      else if (this.#waitingFor.size === 0) this.#ask(1);
       return;
     }
     const { threshold } = this.#work.group;
@@ -219,6 +222,24 @@ export class SigningRun {
       return;
     }
     this.#ask(this.#missing(this.#waitingFor.size));
+  }
+
+  #complete(): void {
+    if (this.#combined === undefined || this.#isDone) return;
+    this.#isDone = true;
+    this.#finish(this.#combined);
+  }
+
+  /** Holders that have neither answered nor refused, and are not asked. */
+  #open(): number[] {
+    const { record } = this.#work;
+    const holders = record.state === "active" ? record.holders : [...record.accepted];
+    return holders.filter(
+      (party) =>
+        !this.#waitingFor.has(party) &&
+        !this.#refusals.has(party) &&
+        !this.#tracker.hasAnswered(party),
+    );
   }
 
   /** How many more parties to ask while `coming` answers are expected. */
@@ -234,6 +255,10 @@ export class SigningRun {
     if (this.#isDone) return;
     if (now >= this.#work.deadlineMs) {
       this.#fail(this.#timeoutError());
+      return;
+    }
+    if (this.#combined !== undefined && now >= (this.#blameUntilMs ?? now)) {
+      this.#complete();
       return;
     }
     const { health } = this.#context;

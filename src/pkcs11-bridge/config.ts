@@ -1,6 +1,16 @@
 /** @module The daemon's configuration file. */
 import { readFile } from "node:fs/promises";
-import { IsIn, IsInt, IsString, Matches, Max, MaxLength, Min, MinLength } from "class-validator";
+import {
+  Equals,
+  IsIn,
+  IsInt,
+  IsString,
+  Matches,
+  Max,
+  MaxLength,
+  Min,
+  MinLength,
+} from "class-validator";
 import { parse } from "smol-toml";
 import { HsmError } from "../errors.js";
 import { logLevels, type LogLevel } from "../log.js";
@@ -8,6 +18,9 @@ import { validated } from "../validate.js";
 
 /** thsm-pkcs11d.toml. */
 export class DaemonConfig {
+  @Equals(1)
+  readonly version: number = 0;
+
   /** The client's configuration file; relative to the directory of this file. */
   @IsString()
   @MinLength(1)

@@ -29,7 +29,7 @@ async function main({ config: path, check }: Options): Promise<void> {
     maxConnections: config.maxConnections,
     log,
     signal: stop.signal,
-    connect: (signal) => connect({ configFile: clientConfig, log, signal }),
+    connect: () => connect({ configFile: clientConfig, log }),
   });
 }
 

@@ -181,7 +181,7 @@ async function create(options: DevOptions, dir: string): Promise<void> {
       natsDir: join(dir, folders.nats),
       natsStoreDir: join(dir, folders.nats, "store"),
       dataDir: "data",
-      socket: "../pkcs11d.sock",
+      socket: join(dir, "pkcs11d.sock"),
       tls: false,
     });
     const conf = `# Threshold HSM's PKCS#11 module\nsocket = ${join(dir, "pkcs11d.sock")}\ntoken = ${options.token}\n`;
