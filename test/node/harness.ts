@@ -5,7 +5,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync } from "node:fs";
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -20,6 +20,7 @@ import { silentLogger } from "../../src/log.js";
 import { connectBus } from "../../src/streams/connection.js";
 import { provision } from "../../src/streams/provision.js";
 import type { StreamLimits } from "../../src/streams/settings.js";
+import { FakeClient } from "./fake-client.js";
 import { startNatsServer, type NatsServer } from "../support/nats-server.js";
 
 const mebibyte = 1 << 20;
@@ -43,13 +44,16 @@ export interface Harness {
   readonly dir: string;
   readonly server: NatsServer;
   readonly cluster: Cluster;
-  readonly keys: Readonly<Record<string, IdentityKey>>;
-  /** Logs in as a member, or as "provisioner". */
-  connect(name: string): Promise<NatsConnection>;
-  /** node.toml of a node, with further lines. */
-  configure(name: string, ...lines: string[]): Promise<string>;
-  dataDir(name: string): string;
-  stop(): Promise<void>;
+  /** A member's identity key. */
+  key: (name: string) => IdentityKey;
+  /** Logs in as a member. */
+  connect: (name: string) => Promise<NatsConnection>;
+  /** A client that is connected. */
+  client: (name: string) => Promise<FakeClient>;
+  /** node.toml of a node, with further lines. Returns its path. */
+  configure: (name: string, ...lines: string[]) => Promise<string>;
+  dataDir: (name: string) => string;
+  stop: () => Promise<void>;
 }
 
 /** alice and bob share the token "zones"; eve has "other" for herself. */
@@ -109,16 +113,27 @@ export async function startHarness(streamLimits: StreamLimits = limits): Promise
     return connection;
   };
   await provision(await connect("provisioner"), streamLimits, nodeNames, 1);
+  const cluster = await readCluster(join(dir, "cluster.toml"));
+  const clients: FakeClient[] = [];
+  const key = (name: string): IdentityKey => {
+    const found = keys[name];
+    if (found === undefined) throw new Error(`no member is named ${name}`);
+    return found;
+  };
   const dataDir = (name: string): string => join(dir, `data-${name}`);
   return {
     dir,
     server,
-    cluster: await readCluster(join(dir, "cluster.toml")),
-    keys,
+    cluster,
+    key,
     connect,
+    async client(name) {
+      const client = new FakeClient(name, await connect(name), key(name), cluster);
+      clients.push(client);
+      return client;
+    },
     dataDir,
     async configure(name, ...lines) {
-      await mkdir(dir, { recursive: true });
       const path = join(dir, `${name}.toml`);
       const text = [
         `version = 1\nname = "${name}"\ncluster = "cluster.toml"`,
@@ -130,6 +145,7 @@ export async function startHarness(streamLimits: StreamLimits = limits): Promise
       return path;
     },
     async stop() {
+      for (const client of clients) client.close();
       for (const connection of connections) await connection.close();
       for (const child of running) child.kill("SIGKILL");
       await server.stop();
@@ -148,6 +164,8 @@ export interface NodeProcess {
   /** SIGTERM; resolves with the exit status. */
   stop(): Promise<number | null>;
   ended(): Promise<number | null>;
+  /** What it occupies of the machine's memory. */
+  residentBytes(): Promise<number>;
 }
 
 /** A thsm-node process; `args` in front of `--config`. */
@@ -181,6 +199,10 @@ export function spawnNode(config: string, ...args: string[]): NodeProcess {
     kill: async () => void (await end("SIGKILL")),
     stop: () => end("SIGTERM"),
     ended: () => exit,
+    async residentBytes() {
+      const status = await readFile(`/proc/${child.pid}/status`, "utf8");
+      return 1024 * Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]);
+    },
   };
 }
 
@@ -189,18 +211,4 @@ export async function startServing(config: string): Promise<NodeProcess> {
   const node = spawnNode(config);
   await node.logged('"serving"');
   return node;
-}
-
-/** Polls until `condition` gives something; fails after 8 s. */
-export async function eventually<T>(
-  what: string,
-  condition: () => Promise<T | undefined> | T | undefined,
-): Promise<T> {
-  const deadline = Date.now() + 8000;
-  for (;;) {
-    const result = await condition();
-    if (result !== undefined && result !== false) return result;
-    if (Date.now() > deadline) throw new Error(`waited in vain for ${what}`);
-    await sleep(10);
-  }
 }
