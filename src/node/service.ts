@@ -163,7 +163,9 @@ async function start(
     const counts = ignored.take();
     if (counts.length === 0) return;
     const event: Omit<NodeIgnored, "n" | "prev"> = { ...head(), type: "ignored", counts };
-    await (await say(event)).stored;
+    await (
+      await say(event)
+    ).stored;
   };
   let beats = 0;
   const beat = (): void => {

@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { createUser, type KeyPair } from "@nats-io/nkeys";
+import { expect } from "chai";
 import type { NatsConnection } from "nats";
 import { renderNatsConfig } from "../../src/cli/nats-config.js";
 import { readCluster, type Cluster } from "../../src/identity/cluster.js";
@@ -18,8 +19,12 @@ import { createIdentityFile, readIdentityFile } from "../../src/identity/identit
 import type { IdentityKey } from "../../src/identity/identity-key.js";
 import { silentLogger } from "../../src/log.js";
 import { connectBus } from "../../src/streams/connection.js";
+import { verifyMessage, type StoredMessage } from "../../src/streams/envelope.js";
 import { provision } from "../../src/streams/provision.js";
+import { StreamReader } from "../../src/streams/read.js";
 import type { StreamLimits } from "../../src/streams/settings.js";
+import { allAudit, allKeys, allShares, streamNames } from "../../src/streams/subjects.js";
+import { parseJson } from "../../src/validate.js";
 import { FakeClient } from "./fake-client.js";
 import { startNatsServer, type NatsServer } from "../support/nats-server.js";
 
@@ -39,6 +44,7 @@ process.on("exit", () => {
 
 export const nodeNames: readonly string[] = ["n1", "n2", "n3"];
 export const clientNames: readonly string[] = ["alice", "bob", "eve"];
+const auditor = "aud";
 
 export interface Harness {
   readonly dir: string;
@@ -53,6 +59,8 @@ export interface Harness {
   /** node.toml of a node, with further lines. Returns its path. */
   configure: (name: string, ...lines: string[]) => Promise<string>;
   dataDir: (name: string) => string;
+  /** Everything that a node has on the streams, each message once, by its number. */
+  chainOf: (node: string) => Promise<ChainedMessage[]>;
   stop: () => Promise<void>;
 }
 
@@ -62,14 +70,14 @@ export async function startHarness(streamLimits: StreamLimits = limits): Promise
   const logins: Record<string, KeyPair> = { provisioner: createUser() };
   const keys: Record<string, IdentityKey> = {};
   const members: string[] = [];
-  for (const name of [...nodeNames, ...clientNames]) {
+  for (const name of [...nodeNames, ...clientNames, auditor]) {
     const login = createUser();
     logins[name] = login;
     const publicKey = await createIdentityFile(join(dir, `${name}.identity`), name);
     keys[name] = (await readIdentityFile(join(dir, `${name}.identity`))).openUnprotected();
     const seed = new TextDecoder().decode(login.getSeed());
     await writeFile(join(dir, `${name}.nk`), seed, { mode: 0o600 });
-    const role = nodeNames.includes(name) ? "node" : "client";
+    const role = name === auditor ? "auditor" : nodeNames.includes(name) ? "node" : "client";
     members.push(
       `[[${role}]]\nname = "${name}"\nidentity = "${publicKey.text}"\nlogin = "${login.getPublicKey()}"\n`,
     );
@@ -86,7 +94,7 @@ export async function startHarness(streamLimits: StreamLimits = limits): Promise
     nodes: users(nodeNames),
     clients: users(clientNames),
     operators: [],
-    auditors: [],
+    auditors: users([auditor]),
     provisioner: logins["provisioner"]?.getPublicKey() ?? "",
     archivers: [],
   });
@@ -144,6 +152,10 @@ export async function startHarness(streamLimits: StreamLimits = limits): Promise
       await writeFile(path, text);
       return path;
     },
+    async chainOf(node) {
+      const reader = new StreamReader(await connect(auditor));
+      return await readChain(reader, cluster, node);
+    },
     async stop() {
       for (const client of clients) client.close();
       for (const connection of connections) await connection.close();
@@ -152,6 +164,44 @@ export async function startHarness(streamLimits: StreamLimits = limits): Promise
       await rm(dir, { recursive: true, force: true, maxRetries: 5 });
     },
   };
+}
+
+/** A message of a node's chain as its streams hold it. */
+export interface ChainedMessage {
+  readonly n: number;
+  readonly prev: string;
+  readonly message: StoredMessage;
+}
+
+async function readChain(
+  reader: StreamReader,
+  cluster: Cluster,
+  node: string,
+): Promise<ChainedMessage[]> {
+  const chain = new Map<string, ChainedMessage>();
+  for (const [stream, filter] of [
+    [streamNames.shares, allShares],
+    [streamNames.audit, allAudit],
+    [streamNames.keys, allKeys],
+  ] as const) {
+    const last = await reader.lastSeq(stream, filter);
+    for await (const entry of reader.replay(stream, 1, last)) {
+      if (!("message" in entry) || verifyMessage(cluster, entry.message).name !== node) continue;
+      const { n, prev } = parseJson(entry.message.payload) as ChainedMessage;
+      chain.set(entry.message.hash, { n, prev, message: entry.message });
+    }
+  }
+  return [...chain.values()].toSorted((a, b) => a.n - b.n);
+}
+
+/** Fails unless the messages are numbered 1, 2, 3… and each names the one before. */
+export function expectContiguous(chain: readonly ChainedMessage[]): void {
+  let before = "0".repeat(64);
+  for (const [index, { n, prev, message }] of chain.entries()) {
+    expect(n).to.equal(index + 1);
+    expect(prev).to.equal(before);
+    before = message.hash;
+  }
 }
 
 export interface NodeProcess {

@@ -8,7 +8,12 @@ import {
   parseSignatureShare,
   verifyShareProof,
 } from "../../src/scheme/index.js";
-import { assembleMessage, signatureOf, signMessage, type SignedMessage } from "../../src/streams/envelope.js";
+import {
+  assembleMessage,
+  signatureOf,
+  signMessage,
+  type SignedMessage,
+} from "../../src/streams/envelope.js";
 import { readAuditEvent, readHeartbeat } from "../../src/streams/open.js";
 import { StreamReader } from "../../src/streams/read.js";
 import type { SignRequest } from "../../src/streams/requests.js";
@@ -51,7 +56,11 @@ describe("a node that serves", function () {
     const one = await alice.ask(key.id, { inputs }, "n1");
     const two = await eventually("n2", () => alice.answerOf("n2", one.request));
     const shares = [one, two].map(({ share }) =>
-      parseSignatureShare(dealt.group, share.party, fromBase64url(share.shares?.[0] ?? "", "share")),
+      parseSignatureShare(
+        dealt.group,
+        share.party,
+        fromBase64url(share.shares?.[0] ?? "", "share"),
+      ),
     );
     const signature = combine(dealt.group, encoded("sha256", inputs[0] ?? ""), shares);
     const publicKey = createPublicKey(privateKeyOf(dealt));
@@ -114,7 +123,12 @@ describe("a node that serves", function () {
       [
         "a salt that does not fit",
         "ERR_INVALID_ARGUMENT",
-        () => ({ encoding: "pss", hash: "sha512", inputs: ["00".repeat(64)], salts: ["00".repeat(63)] }),
+        () => ({
+          encoding: "pss",
+          hash: "sha512",
+          inputs: ["00".repeat(64)],
+          salts: ["00".repeat(63)],
+        }),
       ],
       ["a test of another digest", "ERR_REFUSED_BY_POLICY", () => ({ kind: "test" })],
     ];
