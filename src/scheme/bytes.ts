@@ -20,7 +20,21 @@ export function numberToBytes(value: bigint, length: number): Uint8Array {
   if (value < 0n || hex.length !== 2 * length) {
     throw new RangeError(`number does not fit into ${length} bytes`);
   }
-  return Uint8Array.from(Buffer.from(hex, "hex"));
+  // A buffer of its own: `Buffer.from(hex)` would leave a secret's bytes in Node's shared pool.
+  const bytes = new Uint8Array(length);
+  Buffer.from(bytes.buffer).write(hex, "hex");
+  return bytes;
+}
+
+/** The parts one after the other, in a buffer of its own. */
+export function concatBytes(parts: readonly Uint8Array[]): Uint8Array {
+  const joined = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  let offset = 0;
+  for (const part of parts) {
+    joined.set(part, offset);
+    offset += part.length;
+  }
+  return joined;
 }
 
 /** Bits of a number above 0, without leading zeros. */
@@ -28,11 +42,10 @@ export function bitLength(value: bigint): number {
   return value.toString(2).length;
 }
 
-/** The number in four big-endian bytes. @throws RangeError outside 0 … 2^32-1. */
+/** The integer in four big-endian bytes. @throws RangeError outside 0 … 2^32-1. */
 export function uint32(value: number): Uint8Array {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(value);
-  return bytes;
+  if (!Number.isInteger(value)) throw new RangeError(`${value} is not an integer`);
+  return numberToBytes(BigInt(value), 4);
 }
 
 /** SHA-256 over the parts, each after its length in four bytes, so that no two lists hash alike. */

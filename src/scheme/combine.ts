@@ -3,11 +3,11 @@
  *
  * With D the common denominator of this quorum: w = Π x_i^{2λ_i} = x^{4ΔD·d}, so w^e = x^{4ΔD}; with
  * a·4ΔD + b·e = 1 the signature is y = w^a·x^b. The paper has D = Δ (see `interpolation`). Of all
- * (a, b) we take the smallest odd a < 0, which makes b odd and positive: one inverse in all, and both
- * powers are exponents that OpenSSL's RSA public operation takes.
+ * (a, b) we take the one with the first odd a below 0, which makes b odd and positive: one inverse in
+ * all, and both are exponents that OpenSSL's RSA public operation takes.
  */
 import { HsmError } from "../errors.js";
-import { numberToBytes, bytesToNumber } from "./bytes.js";
+import { bytesToNumber, numberToBytes } from "./bytes.js";
 import { isParty } from "./group-key.js";
 import { inverse } from "./inverse.js";
 import { productOfPowers, publicPower } from "./modexp.js";

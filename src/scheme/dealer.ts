@@ -37,10 +37,10 @@ export interface DealOptions {
  * for a threshold that the scheme does not take.
  */
 export function dealKey({ p, q, parties, threshold, random = randomBytes }: DealOptions): DealtKey {
-  checkPrimes(p, q);
   if (!isValidThreshold(threshold, parties)) {
     throw new RangeError(`expected n/2 < k <= n, got ${threshold} of ${parties}`);
   }
+  checkPrimes(p, q);
   const modulus = p * q;
   const modulusBits = bitLength(modulus);
   const modulusLength = modulusBits / 8;

@@ -2,6 +2,7 @@
  * @module DigestInfo of PKCS #1 (RFC 8017 section 9.2, note 1): the DER that names a digest's hash. There
  * are ten of them, so they are a table and not a parser.
  */
+import { concatBytes } from "./bytes.js";
 import type { Hash } from "./types.js";
 
 interface HashInfo {
@@ -24,9 +25,11 @@ export const hashes: Readonly<Record<Hash, HashInfo>> = {
   sha512: hashInfo(`${nistHashes}03`, 64),
 };
 
+const hashNames: readonly Hash[] = ["sha1", "sha224", "sha256", "sha384", "sha512"];
+
 /** DigestInfo of a digest, with NULL parameters as RFC 8017 wants them. */
 export function digestInfo(hash: Hash, digest: Uint8Array): Uint8Array {
-  return Buffer.concat([hashes[hash].prefix, digest]);
+  return concatBytes([hashes[hash].prefix, digest]);
 }
 
 /**
@@ -34,14 +37,12 @@ export function digestInfo(hash: Hash, digest: Uint8Array): Uint8Array {
  * section 9.2 has verifiers take both, and applications send both. What is signed has NULL.
  */
 export function parseDigestInfo(bytes: Uint8Array): { hash: Hash; digest: Uint8Array } | undefined {
-  for (const hash of ["sha1", "sha224", "sha256", "sha384", "sha512"] as const) {
+  for (const hash of hashNames) {
     const { length, prefix, barePrefix } = hashes[hash];
     for (const expected of [prefix, barePrefix]) {
-      const digest = bytes.slice(expected.length);
-      const start = bytes.subarray(0, expected.length);
-      if (digest.length === length && Buffer.compare(start, expected) === 0) {
-        return { hash, digest };
-      }
+      if (bytes.length !== expected.length + length) continue;
+      if (Buffer.compare(bytes.subarray(0, expected.length), expected) !== 0) continue;
+      return { hash, digest: Uint8Array.from(bytes.subarray(expected.length)) };
     }
   }
   return undefined;
@@ -53,7 +54,7 @@ function hashInfo(oid: string, length: number): HashInfo {
     const inner = Uint8Array.of(0x30, algorithm.length);
     const octets = Uint8Array.of(0x04, length);
     const size = inner.length + algorithm.length + octets.length + length;
-    return Buffer.concat([Uint8Array.of(0x30, size), inner, algorithm, octets]);
+    return concatBytes([Uint8Array.of(0x30, size), inner, algorithm, octets]);
   };
   return {
     length,

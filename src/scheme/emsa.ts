@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { HsmError } from "../errors.js";
-import { uint32 } from "./bytes.js";
+import { concatBytes, uint32 } from "./bytes.js";
 import { digestInfo, hashes } from "./digest-info.js";
 import type { Encoding, Hash } from "./types.js";
 
@@ -33,18 +33,18 @@ export function encodeMessage(
   if (!["pkcs1v15", "pss", "pkcs1v15-opaque", "raw"].includes(encoding)) {
     throw new HsmError("ERR_UNSUPPORTED_MECHANISM", "unknown encoding");
   }
-  require((salt !== undefined) === (encoding === "pss"), "a salt exactly for pss");
+  check((salt !== undefined) === (encoding === "pss"), "a salt exactly for pss");
   if (encoding === "pkcs1v15-opaque" || encoding === "raw") {
-    require(hash === undefined, `no hash for ${encoding}`);
+    check(hash === undefined, `no hash for ${encoding}`);
     if (encoding === "pkcs1v15-opaque") return padType1(data, length);
-    require(data.length === length, `a raw block of ${length} bytes, got ${data.length}`);
+    check(data.length === length, `a raw block of ${length} bytes, got ${data.length}`);
     return Uint8Array.from(data);
   }
   if (hash === undefined || !Object.hasOwn(hashes, hash)) {
     throw new HsmError("ERR_UNSUPPORTED_MECHANISM", "unknown or missing hash");
   }
   const expected = hashes[hash].length;
-  require(data.length === expected, `a digest of ${expected} bytes, got ${data.length}`);
+  check(data.length === expected, `a digest of ${expected} bytes, got ${data.length}`);
   return salt === undefined
     ? padType1(digestInfo(hash, data), length)
     : encodePss(hash, data, salt, length);
@@ -52,8 +52,8 @@ export function encodeMessage(
 
 /** RFC 8017 section 9.2, steps 3 to 5: 00 01 FF…FF 00 ‖ payload, at least eight FF. */
 function padType1(payload: Uint8Array, length: number): Uint8Array {
-  require(payload.length <= length - 11, `at most ${length - 11} bytes, got ${payload.length}`);
-  const encoded = Buffer.alloc(length, 0xff);
+  check(payload.length <= length - 11, `at most ${length - 11} bytes, got ${payload.length}`);
+  const encoded = new Uint8Array(length).fill(0xff);
   encoded[0] = 0x00;
   encoded[1] = 0x01;
   encoded[length - payload.length - 1] = 0x00;
@@ -67,15 +67,15 @@ function padType1(payload: Uint8Array, length: number): Uint8Array {
  */
 function encodePss(hash: Hash, digest: Uint8Array, salt: Uint8Array, length: number): Uint8Array {
   const most = length - digest.length - 2;
-  require(salt.length <= most, `at most ${most} bytes of salt, got ${salt.length}`);
-  const h = createHash(hash).update(Buffer.alloc(8)).update(digest).update(salt).digest();
-  const block = Buffer.alloc(length - h.length - 1);
+  check(salt.length <= most, `at most ${most} bytes of salt, got ${salt.length}`);
+  const h = createHash(hash).update(new Uint8Array(8)).update(digest).update(salt).digest();
+  const block = new Uint8Array(length - h.length - 1);
   block[block.length - salt.length - 1] = 0x01;
   block.set(salt, block.length - salt.length);
   const mask = mgf1(hash, h, block.length);
   const masked = block.map((byte, i) => byte ^ (mask[i] ?? 0));
   masked[0] = (masked[0] ?? 0) & 0x7f;
-  return Buffer.concat([masked, h, Uint8Array.of(0xbc)]);
+  return concatBytes([masked, h, Uint8Array.of(0xbc)]);
 }
 
 /** RFC 8017 appendix B.2.1. */
@@ -84,9 +84,9 @@ function mgf1(hash: Hash, seed: Uint8Array, length: number): Uint8Array {
   for (let counter = 0; counter * hashes[hash].length < length; counter++) {
     blocks.push(createHash(hash).update(seed).update(uint32(counter)).digest());
   }
-  return Buffer.concat(blocks).subarray(0, length);
+  return concatBytes(blocks).subarray(0, length);
 }
 
-function require(holds: boolean, expected: string): void {
+function check(holds: boolean, expected: string): void {
   if (!holds) throw new HsmError("ERR_INVALID_ARGUMENT", `expected ${expected}`);
 }

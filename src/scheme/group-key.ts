@@ -23,22 +23,29 @@ import {
 export function parseGroupKey(bytes: GroupKeyBytes): GroupKey {
   const { threshold, parties } = bytes;
   const modulusLength = bytes.modulus.length;
-  const modulus = bytesToNumber(bytes.modulus);
   const modulusBits = 8 * modulusLength;
-  require(modulusSizes.includes(modulusBits) &&
-    modulus >> BigInt(modulusBits - 1) === 1n, "modulus");
+  check(modulusSizes.includes(modulusBits), "modulus");
+  const modulus = bytesToNumber(bytes.modulus);
+  check(modulus >> BigInt(modulusBits - 1) === 1n, "modulus");
   // A safe prime above 7 is 11 modulo 12.
-  require(modulus % 12n === 1n, "modulus");
-  require(Buffer.from(numberToBytes(publicExponent, 3)).equals(bytes.publicExponent), "exponent");
-  require(isValidThreshold(threshold, parties), "threshold or number of parties");
+  check(modulus % 12n === 1n, "modulus");
+  check(Buffer.from(numberToBytes(publicExponent, 3)).equals(bytes.publicExponent), "exponent");
+  check(isValidThreshold(threshold, parties), "threshold or number of parties");
 
-  const unit = (element: Uint8Array, name: string): bigint => {
-    const value = bytesToNumber(element);
-    require(element.length === modulusLength && 1n < value && value < modulus, name);
-    require(isCoprime(value, modulus), name);
+  check(bytes.verificationKeys.length === parties, "number of verification keys");
+  const element = (encoded: Uint8Array, name: string): bigint => {
+    check(encoded.length === modulusLength, name);
+    const value = bytesToNumber(encoded);
+    check(1n < value && value < modulus, name);
     return value;
   };
-  require(bytes.verificationKeys.length === parties, "number of verification keys");
+  const verificationBase = element(bytes.verificationBase, "verification base");
+  const verificationKeys = bytes.verificationKeys.map((key, i) =>
+    element(key, `verification key ${i + 1}`),
+  );
+  // All of them are coprime to N exactly when their product is.
+  const product = verificationKeys.reduce((all, key) => (all * key) % modulus, verificationBase);
+  check(isCoprime(product, modulus), "common factor of N and a verification key");
   return Object.freeze({
     modulus,
     modulusBits,
@@ -46,10 +53,8 @@ export function parseGroupKey(bytes: GroupKeyBytes): GroupKey {
     publicExponent,
     threshold,
     parties,
-    verificationBase: unit(bytes.verificationBase, "verification base"),
-    verificationKeys: Object.freeze(
-      bytes.verificationKeys.map((element, i) => unit(element, `verification key ${i + 1}`)),
-    ),
+    verificationBase,
+    verificationKeys: Object.freeze(verificationKeys),
   });
 }
 
@@ -90,6 +95,6 @@ export function verificationKey(group: GroupKey, index: number): bigint {
   return key;
 }
 
-function require(holds: boolean, name: string): void {
+function check(holds: boolean, name: string): void {
   if (!holds) throw new HsmError("ERR_INVALID_MESSAGE", `group key: ${name} out of range`);
 }

@@ -1,8 +1,8 @@
 /**
  * @module Inverses and common divisors modulo N by Lehmer's variant of Euclid (Knuth, TAOCP 2,
- * section 4.5.2, algorithm L, with Jebelean's exact condition): most steps are done on the leading 52 bits
- * in floating point. Six times faster than plain extended Euclid on `bigint`. Public values only:
- * its time depends on them.
+ * section 4.5.2, algorithm L, with Collins' condition): most steps are done on the leading 52 bits in
+ * floating point. Six times faster than plain extended Euclid on `bigint`. Its time depends on the
+ * values: for public ones, and for the dealer, which nobody can time.
  */
 
 const wordBits = 52;

@@ -3,13 +3,14 @@
  * record (Shoup 2000, section 3: v_i = v^{s_i}), and its bytes.
  */
 import { HsmError } from "../errors.js";
-import { bytesToNumber, numberToBytes } from "./bytes.js";
+import { bytesToNumber, concatBytes, numberToBytes } from "./bytes.js";
 import { isParty, verificationKey } from "./group-key.js";
 import { Exponentiator } from "./modexp.js";
 import type { GroupKey } from "./types.js";
 
 /** What any attempt to show a secret shows. */
 const redacted = "[redacted]";
+
 /**
  * Party `index`'s key share. Secret: belongs to that party alone. JSON, `String`, `console.log` and
  * structured cloning show the index only.
@@ -52,7 +53,9 @@ export class KeyShare {
   static {
     // A computed method name would need its type inferred, which `isolatedDeclarations` forbids.
     Object.defineProperty(KeyShare.prototype, Symbol.for("nodejs.util.inspect.custom"), {
-      value: KeyShare.prototype.toString,
+      value(this: KeyShare): string {
+        return this.toString();
+      },
     });
   }
 }
@@ -66,22 +69,16 @@ export function verifyKeyShare(group: GroupKey, share: KeyShare): boolean {
   return committed === verificationKey(group, share.index);
 }
 
-const magic = Buffer.from("THKS");
-const version = 1;
-const headerLength = magic.length + 4;
+/** "THKS" and the version. */
+const magic = Uint8Array.of(0x54, 0x48, 0x4b, 0x53, 1);
 
 /**
  * `"THKS" ‖ version 1 ‖ index (1 byte) ‖ length of N in bytes (2) ‖ s_i (that many bytes)`.
  * Secret: to be sealed or encrypted at once, and overwritten.
  */
 export function serializeKeyShare(share: KeyShare, group: GroupKey): Uint8Array {
-  const bytes = Buffer.alloc(headerLength + group.modulusLength);
-  magic.copy(bytes);
-  bytes.writeUInt8(version, 4);
-  bytes.writeUInt8(share.index, 5);
-  bytes.writeUInt16BE(group.modulusLength, 6);
   const secret = numberToBytes(share.secret, group.modulusLength);
-  bytes.set(secret, headerLength);
+  const bytes = concatBytes([header(share.index, group), secret]);
   secret.fill(0);
   return bytes;
 }
@@ -92,19 +89,22 @@ export function serializeKeyShare(share: KeyShare, group: GroupKey): Uint8Array 
  * @throws HsmError `ERR_INVALID_KEY_SHARE`
  */
 export function parseKeyShare(bytes: Uint8Array, group: GroupKey): KeyShare {
-  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  require(view.length === headerLength + group.modulusLength, "length");
-  require(view.subarray(0, 4).equals(magic) && view.readUInt8(4) === version, "header");
-  require(view.readUInt16BE(6) === group.modulusLength, "header");
-  const index = view.readUInt8(5);
-  require(isParty(group, index), "party");
-  const secret = Uint8Array.from(view.subarray(headerLength));
+  const index = bytes[magic.length] ?? 0;
+  check(isParty(group, index), "party");
+  const expected = header(index, group);
+  check(bytes.length === expected.length + group.modulusLength, "length");
+  check(Buffer.compare(bytes.subarray(0, expected.length), expected) === 0, "header");
+  const secret = Uint8Array.from(bytes.subarray(expected.length));
   const value = bytesToNumber(secret);
   // s_i < m = (p-1)(q-1)/4 < N/4; the party knows no m.
-  require(value > 0n && 4n * value < group.modulus, "secret");
+  check(value > 0n && 4n * value < group.modulus, "secret");
   return new KeyShare(index, secret);
 }
 
-function require(holds: boolean, name: string): void {
+function header(index: number, { modulusLength }: GroupKey): Uint8Array {
+  return concatBytes([magic, Uint8Array.of(index), numberToBytes(BigInt(modulusLength), 2)]);
+}
+
+function check(holds: boolean, name: string): void {
   if (!holds) throw new HsmError("ERR_INVALID_KEY_SHARE", `key share: ${name} out of range`);
 }

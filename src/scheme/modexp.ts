@@ -71,7 +71,8 @@ export class Exponentiator {
 interface PublicArithmetic {
   /** OpenSSL's RSA "keys" by exponent. */
   readonly rsa: Map<bigint, KeyObject>;
-  readonly long: Exponentiator;
+  /** For longer exponents. Often not needed, and making it costs an exponentiation. */
+  long?: Exponentiator;
 }
 const arithmetic = new WeakMap<Modulus, PublicArithmetic>();
 const maxRsaKeys = 64;
@@ -95,11 +96,12 @@ export function publicPower(
   if (!openssl) return modPow(base, exponent, key.modulus);
   let cached = arithmetic.get(key);
   if (cached === undefined) {
-    cached = { rsa: new Map(), long: new Exponentiator(key.modulus, true) };
+    cached = { rsa: new Map() };
     arithmetic.set(key, cached);
   }
   // OpenSSL refuses longer RSA exponents for large moduli, and even ones are no RSA exponents.
   if (exponent % 2n === 0n || exponent >> 64n > 0n) {
+    cached.long ??= new Exponentiator(key.modulus, true);
     return cached.long.setExponent(exponent).power(base);
   }
   let rsa = cached.rsa.get(exponent);

@@ -8,7 +8,7 @@
  * up to a statistical distance of 2^-256. The share's sign does not matter here: x_i² is proven, and
  * only one canonical share belongs to it unless somebody can factor N.
  */
-import { bytesToNumber, framedHash, numberToBytes, uint32 } from "./bytes.js";
+import { bytesToNumber, concatBytes, framedHash, numberToBytes, uint32 } from "./bytes.js";
 import { isParty, verificationKey } from "./group-key.js";
 import type { KeyShare } from "./key-share.js";
 import { Exponentiator, publicPower } from "./modexp.js";
@@ -63,7 +63,7 @@ export function proveShare(
   };
   exponentiator.erase();
   const challenge = challengeOf(group, share.index, statement, commitment, context);
-  return Buffer.concat([
+  return concatBytes([
     Uint8Array.of(version),
     numberToBytes(commitment.v, length),
     numberToBytes(commitment.x, length),

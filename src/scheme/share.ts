@@ -20,8 +20,8 @@ import type { GroupKey, RsaPublicKey, SignatureShare } from "./types.js";
  * @throws HsmError `ERR_INVALID_ARGUMENT`
  */
 export function messageRepresentative(key: RsaPublicKey, encodedMessage: Uint8Array): bigint {
-  const x = bytesToNumber(encodedMessage);
-  if (encodedMessage.length !== key.modulusLength || x <= 1n || x >= key.modulus - 1n) {
+  const x = encodedMessage.length === key.modulusLength ? bytesToNumber(encodedMessage) : 0n;
+  if (x <= 1n || x >= key.modulus - 1n) {
     throw new HsmError("ERR_INVALID_ARGUMENT", "encoded message is out of range for the modulus");
   }
   return x;
@@ -46,9 +46,9 @@ export function parseSignatureShare(
   if (!isParty(group, index)) {
     throw new InvalidSignatureShareError([], `party ${index} is not in 1…${group.parties}`);
   }
-  const value = bytesToNumber(bytes);
-  const inRange =
-    bytes.length === group.modulusLength && value > 1n && value === canonical(group, value);
+  // Bytes of another length are not looked at: 0 is out of range.
+  const value = bytes.length === group.modulusLength ? bytesToNumber(bytes) : 0n;
+  const inRange = value > 1n && value === canonical(group, value);
   if (!inRange || !isCoprime(value, group.modulus)) {
     throw new InvalidSignatureShareError([index], `signature share of party ${index} is malformed`);
   }

@@ -39,7 +39,7 @@ export class ShareSigner {
   }
 
   /**
-   * A proof that `sign(encodedMessage)` is right, in bytes. Public. Costs four times a share.
+   * A proof that `sign(encodedMessage)` is right, in bytes. Public. Costs about five shares.
    * @throws HsmError as `sign`.
    */
   prove(

@@ -19,7 +19,7 @@ export type Encoding = "pkcs1v15" | "pss" | "pkcs1v15-opaque" | "raw";
 
 export type Hash = "sha1" | "sha224" | "sha256" | "sha384" | "sha512";
 
-/** Gives `length` uniformly random bytes. */
+/** Gives `length` uniformly random bytes in a buffer that the caller may overwrite. */
 export type RandomSource = (length: number) => Uint8Array;
 
 /** An RSA public key with numbers instead of bytes. Public. */
@@ -33,7 +33,8 @@ export interface RsaPublicKey {
 
 /**
  * What everybody may know of a dealt key. Made by `parseGroupKey` or `dealKey` only, frozen:
- * whoever holds one can rely on its ranges. Public.
+ * whoever holds one can rely on its ranges. Keep one object per key: what was computed for it (OpenSSL's
+ * contexts, a quorum's exponents) is found again by the object. Public.
  */
 export interface GroupKey extends RsaPublicKey {
   readonly modulusBits: number;

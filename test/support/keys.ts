@@ -92,10 +92,6 @@ export function fixedRandom(seed: string): RandomSource {
 /** The private exponent of the whole key, which only a test ever puts together. */
 export function privateKeyOf({ p, q, group }: TestKey): KeyObject {
   const d = modInv(group.publicExponent, (p - 1n) * (q - 1n));
-  const word = (value: bigint): string => {
-    const hex = value.toString(16);
-    return Buffer.from(hex.length % 2 === 0 ? hex : `0${hex}`, "hex").toString("base64url");
-  };
   const jwk = {
     kty: "RSA",
     n: word(group.modulus),
@@ -108,4 +104,9 @@ export function privateKeyOf({ p, q, group }: TestKey): KeyObject {
     qi: word(modInv(q, p)),
   };
   return createPrivateKey({ key: jwk, format: "jwk" });
+}
+
+function word(value: bigint): string {
+  const hex = value.toString(16);
+  return Buffer.from(hex.length % 2 === 0 ? hex : `0${hex}`, "hex").toString("base64url");
 }
