@@ -14,3 +14,17 @@ export async function eventually<T>(
     await sleep(10);
   }
 }
+
+/** The error of the given class that `action` rejects with; fails when it does not. */
+export async function rejection<E extends Error>(
+  action: Promise<unknown>,
+  type: abstract new (...args: never[]) => E,
+): Promise<E> {
+  try {
+    await action;
+  } catch (error) {
+    if (error instanceof type) return error;
+    throw error;
+  }
+  throw new Error(`expected a ${type.name}`);
+}
