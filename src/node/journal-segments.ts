@@ -64,11 +64,11 @@ function parseLine(line: string, where: string): JournalEntry {
 }
 
 /**
- * The entries of one segment, checked to continue each other and to begin with the number of its
- * name. Bytes behind the last newline are left out.
+ * The entries of one segment, checked to continue each other, to begin with the number of its name
+ * and to name `keyId` as their signer's key. Bytes behind the last newline are left out.
  * @throws HsmError `ERR_JOURNAL`
  */
-export async function readSegment(segment: Segment): Promise<JournalEntry[]> {
+export async function readSegment(segment: Segment, keyId: string): Promise<JournalEntry[]> {
   const bytes = await readFile(segment.path);
   const entries: JournalEntry[] = [];
   for (let from = 0, to = bytes.indexOf(newline); to >= 0; to = bytes.indexOf(newline, from)) {
@@ -76,6 +76,10 @@ export async function readSegment(segment: Segment): Promise<JournalEntry[]> {
     const last = entries.at(-1);
     if (last === undefined ? entry.n !== segment.first : !continues(entry, last)) {
       throw damaged(segment.path, `message ${entry.n} does not continue the one before`);
+    }
+    // The one part of a line that no hash covers.
+    if (!entry.message.signature.startsWith(`ed25519 ${keyId} `)) {
+      throw damaged(segment.path, `message ${entry.n} is not signed by this node's identity`);
     }
     entries.push(entry);
     from = to + 1;

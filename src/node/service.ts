@@ -29,7 +29,7 @@ import { IgnoredMessages } from "./ignored.js";
 import { Journal } from "./journal.js";
 import { KeyDirectory } from "./key-directory.js";
 import { KeyStore } from "./key-store.js";
-import { Outbox, readMarker } from "./outbox.js";
+import { Outbox, readMarker, type Said } from "./outbox.js";
 import { RequestHandler } from "./request-handler.js";
 import { SigningKeys } from "./signing-keys.js";
 import { SigningPool } from "./signing-pool.js";
@@ -149,9 +149,8 @@ async function start(
     clockToleranceMs,
   });
 
-  const say = async (event: Omit<NodeStarted | NodeIgnored, "n" | "prev">): Promise<void> => {
-    await outbox.say(streamNames.audit, formatSubject({ kind: "node-audit", node }), event);
-  };
+  const say = (event: Omit<NodeStarted | NodeIgnored, "n" | "prev">): Promise<Said> =>
+    outbox.say(streamNames.audit, formatSubject({ kind: "node-audit", node }), event);
   const head = (): { version: number; node: string; time: string } => ({
     version: formatVersion,
     node,
@@ -164,7 +163,9 @@ async function start(
     const counts = ignored.take();
     if (counts.length === 0) return;
     const event: Omit<NodeIgnored, "n" | "prev"> = { ...head(), type: "ignored", counts };
-    await say(event);
+    await (
+      await say(event)
+    ).stored;
   };
   let beats = 0;
   const beat = (): void => {
