@@ -1,0 +1,92 @@
+/**
+ * @module From data to the encoded message that is signed: EMSA-PKCS1-v1_5 and EMSA-PSS (RFC 8017
+ * section 9), an opaque payload in PKCS #1 type 1 padding (PKCS#11's CKM_RSA_PKCS), or a raw block.
+ */
+import { createHash } from "node:crypto";
+import { HsmError } from "../errors.js";
+import { uint32 } from "./bytes.js";
+import { digestInfo, hashes } from "./digest-info.js";
+import type { Encoding, Hash } from "./types.js";
+
+/** What to encode. */
+export interface EncodingInput {
+  readonly encoding: Encoding;
+  /** The digest's hash; absent exactly for "pkcs1v15-opaque" and "raw". */
+  readonly hash?: Hash;
+  /** The digest; the payload to pad; or the whole block, as long as the modulus. */
+  readonly data: Uint8Array;
+  /** For "pss" only, and there required: all parties must encode with the same one. May be empty. */
+  readonly salt?: Uint8Array;
+}
+
+/**
+ * The encoded message, as long as the modulus, whose bits must be a multiple of 8. Whether a raw block
+ * is below N is checked where it is signed.
+ * @throws HsmError `ERR_UNSUPPORTED_MECHANISM` for an unknown encoding or hash, `ERR_INVALID_ARGUMENT` for
+ * a hash or salt too many or missing, and for lengths that do not fit.
+ */
+export function encodeMessage(
+  { modulusBits }: { readonly modulusBits: number },
+  { encoding, hash, data, salt }: EncodingInput,
+): Uint8Array {
+  const length = modulusBits / 8;
+  if (!["pkcs1v15", "pss", "pkcs1v15-opaque", "raw"].includes(encoding)) {
+    throw new HsmError("ERR_UNSUPPORTED_MECHANISM", "unknown encoding");
+  }
+  require((salt !== undefined) === (encoding === "pss"), "a salt exactly for pss");
+  if (encoding === "pkcs1v15-opaque" || encoding === "raw") {
+    require(hash === undefined, `no hash for ${encoding}`);
+    if (encoding === "pkcs1v15-opaque") return padType1(data, length);
+    require(data.length === length, `a raw block of ${length} bytes, got ${data.length}`);
+    return Uint8Array.from(data);
+  }
+  if (hash === undefined || !Object.hasOwn(hashes, hash)) {
+    throw new HsmError("ERR_UNSUPPORTED_MECHANISM", "unknown or missing hash");
+  }
+  const expected = hashes[hash].length;
+  require(data.length === expected, `a digest of ${expected} bytes, got ${data.length}`);
+  return salt === undefined
+    ? padType1(digestInfo(hash, data), length)
+    : encodePss(hash, data, salt, length);
+}
+
+/** RFC 8017 section 9.2, steps 3 to 5: 00 01 FF…FF 00 ‖ payload, at least eight FF. */
+function padType1(payload: Uint8Array, length: number): Uint8Array {
+  require(payload.length <= length - 11, `at most ${length - 11} bytes, got ${payload.length}`);
+  const encoded = Buffer.alloc(length, 0xff);
+  encoded[0] = 0x00;
+  encoded[1] = 0x01;
+  encoded[length - payload.length - 1] = 0x00;
+  encoded.set(payload, length - payload.length);
+  return encoded;
+}
+
+/**
+ * RFC 8017 section 9.1.1 from step 4 on, with emBits = 8·length - 1, MGF1 over the same hash, and the salt
+ * given instead of drawn: a threshold signature needs one encoded message for all parties.
+ */
+function encodePss(hash: Hash, digest: Uint8Array, salt: Uint8Array, length: number): Uint8Array {
+  const most = length - digest.length - 2;
+  require(salt.length <= most, `at most ${most} bytes of salt, got ${salt.length}`);
+  const h = createHash(hash).update(Buffer.alloc(8)).update(digest).update(salt).digest();
+  const block = Buffer.alloc(length - h.length - 1);
+  block[block.length - salt.length - 1] = 0x01;
+  block.set(salt, block.length - salt.length);
+  const mask = mgf1(hash, h, block.length);
+  const masked = block.map((byte, i) => byte ^ (mask[i] ?? 0));
+  masked[0] = (masked[0] ?? 0) & 0x7f;
+  return Buffer.concat([masked, h, Uint8Array.of(0xbc)]);
+}
+
+/** RFC 8017 appendix B.2.1. */
+function mgf1(hash: Hash, seed: Uint8Array, length: number): Uint8Array {
+  const blocks: Uint8Array[] = [];
+  for (let counter = 0; counter * hashes[hash].length < length; counter++) {
+    blocks.push(createHash(hash).update(seed).update(uint32(counter)).digest());
+  }
+  return Buffer.concat(blocks).subarray(0, length);
+}
+
+function require(holds: boolean, expected: string): void {
+  if (!holds) throw new HsmError("ERR_INVALID_ARGUMENT", `expected ${expected}`);
+}
