@@ -7,12 +7,7 @@ import type { Cluster, Member } from "../../identity/cluster.js";
 import type { AuditEvent } from "../../streams/audit-events.js";
 import { verifyMessage, type StoredMessage } from "../../streams/envelope.js";
 import type { KeyEvent } from "../../streams/keys.js";
-import {
-  readAuditEvent,
-  readKeyEvent,
-  readRequest,
-  readShare,
-} from "../../streams/open.js";
+import { readAuditEvent, readKeyEvent, readRequest, readShare } from "../../streams/open.js";
 import type { Entry } from "../../streams/read.js";
 import type { SignRequest } from "../../streams/requests.js";
 import type { ShareMessage } from "../../streams/shares.js";
@@ -132,16 +127,10 @@ function namedByBody(body: object | undefined): Pick<Member, "role" | "name"> | 
 
 function namedBySubject(text: string): Pick<Member, "role" | "name"> | undefined {
   const subject = parseSubject(text);
-  switch (subject.kind) {
-    case "node-audit":
-      return { role: "node", name: subject.node };
-    case "client-audit":
-      return { role: "client", name: subject.client };
-    case "operator-audit":
-      return { role: "operator", name: subject.operator };
-    default:
-      return undefined;
-  }
+  if (subject.kind === "node-audit") return { role: "node", name: subject.node };
+  if (subject.kind === "client-audit") return { role: "client", name: subject.client };
+  if (subject.kind === "operator-audit") return { role: "operator", name: subject.operator };
+  return undefined;
 }
 
 function codeOf(error: HsmError): FindingCode {

@@ -157,6 +157,12 @@ export class NodeChain {
   ): void {
     // What has been admitted from a stream has its name.
     if (stream === "") throw new TypeError("message of no stream");
-    this.#report({ code, stream, seq: [seq], node: this.#node, text: `node ${this.#node} ${what}` });
+    this.#report({
+      code,
+      stream,
+      seq: [seq],
+      node: this.#node,
+      text: `node ${this.#node} ${what}`,
+    });
   }
 }

@@ -60,7 +60,10 @@ export function liveHistory(connection: NatsConnection): HistorySource {
   };
 }
 
-async function findBounds(connection: NatsConnection, reader: StreamReader): Promise<HistoryBounds> {
+async function findBounds(
+  connection: NatsConnection,
+  reader: StreamReader,
+): Promise<HistoryBounds> {
   // One look at all streams, and then another: what any message of the first look relies on was
   // stored before it, so the second one includes it.
   const settled = await look(connection, reader);
