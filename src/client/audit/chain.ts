@@ -10,8 +10,6 @@ import type { Report } from "./findings.js";
 const hashLength = 32;
 /** Before a chain's first message stands this. */
 const beginning = "0".repeat(2 * hashLength);
-/** Runs up to this length are joined to the run before them, so that reordering leaves few runs. */
-const joinable = 1024;
 
 /** Numbers without a gap, from `first` on. */
 class Run {
@@ -42,15 +40,24 @@ class Run {
   }
 
   append(hash: string): void {
+    this.#grow(1);
+    this.#hashes.write(hash, (this.#count - 1) * hashLength, "hex");
+  }
+
+  /** Takes over the run that begins where this one ends. */
+  join(after: Run): void {
     const used = this.#count * hashLength;
-    if (used === this.#hashes.length) {
-      // By a quarter, not by two: with a million messages the unused end is what costs.
-      const grown = Buffer.alloc(hashLength * Math.ceil(1 + this.#count * 1.25));
-      this.#hashes.copy(grown);
-      this.#hashes = grown;
-    }
-    this.#hashes.write(hash, used, "hex");
-    this.#count++;
+    this.#grow(after.#count);
+    after.#hashes.copy(this.#hashes, used, 0, after.#count * hashLength);
+  }
+
+  #grow(by: number): void {
+    this.#count += by;
+    if (this.#count * hashLength <= this.#hashes.length) return;
+    // By a quarter, not by two: with a million messages the unused end is what costs.
+    const grown = Buffer.alloc(hashLength * Math.ceil(this.#count * 1.25));
+    this.#hashes.copy(grown);
+    this.#hashes = grown;
   }
 }
 
@@ -120,8 +127,9 @@ export class NodeChain {
     const after = this.#runs[index + 1];
     if (after?.first !== run.end) return;
     this.#link(after.prev, message.hash, after.first, after.message);
-    if (after.count > joinable) return;
-    for (let next = after.first; next < after.end; next++) run.append(after.hashOf(next));
+    // Only the shorter to the longer: that bounds the copying, whatever the order.
+    if (after.count > run.count) return;
+    run.join(after);
     this.#runs.splice(index + 1, 1);
   }
 

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { IsInt, IsOptional, IsString, Min } from "class-validator";
+import { IsInt, IsObject, IsOptional, IsString, Min } from "class-validator";
 import { HsmError } from "../../errors.js";
 import { assembleMessage } from "../../streams/envelope.js";
 import type { Entry } from "../../streams/read.js";
@@ -38,10 +38,10 @@ class Bounds {
 }
 
 class BoundsFile {
-  readonly THSM_KEY!: object;
-  readonly THSM_REQ!: object;
-  readonly THSM_SHARE!: object;
-  readonly THSM_AUDIT!: object;
+  @IsObject() readonly THSM_KEY!: object;
+  @IsObject() readonly THSM_REQ!: object;
+  @IsObject() readonly THSM_SHARE!: object;
+  @IsObject() readonly THSM_AUDIT!: object;
 }
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });

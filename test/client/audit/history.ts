@@ -249,12 +249,8 @@ export class HistoryBuilder {
       time: this.time(),
       ...fields,
     };
-    return this.storeChained(
-      node,
-      "THSM_SHARE",
-      { kind: "share", node, client, session, rid },
-      body,
-    );
+    const subject = { kind: "share", node, client, session, rid: body.rid } as const;
+    return this.storeChained(node, "THSM_SHARE", subject, body);
   }
 
   shares(party: number, body: SignRequest): string[] {

@@ -1,7 +1,7 @@
 /** @module What members can do with their own keys, and that it shows and names them. */
 import { expect } from "chai";
 import type { FindingCode } from "../../../src/client/audit/findings.js";
-import { audited, type Audited } from "./audited.js";
+import { audited } from "./audited.js";
 import { HistoryBuilder, type Session } from "./history.js";
 
 interface Stage {
@@ -121,7 +121,7 @@ const cases: readonly [string, readonly FindingCode[], (stage: Stage) => void][]
     ["AUDIT_SHARE_WITHOUT_REQUEST"],
     ({ history, session }) => {
       const asked = history.signed(session);
-      history.answer(1, { ...asked, body: { ...asked.body, rid: history.id() } });
+      history.answer(1, asked, { rid: history.id() });
     },
   ],
   [
@@ -355,61 +355,6 @@ describe("a misbehaving member", () => {
     history.answer(4, asked, { shares: history.shares(4, other.body) });
     history.result(asked, [1, 2, 3]);
     expect((await audited(history)).codes).to.deep.equal(["AUDIT_SUSPECT_SHARE"]);
-  });
-});
-
-describe("a key", () => {
-  const keyed = async (life: (stage: Stage) => void): Promise<Audited> => {
-    const history = new HistoryBuilder();
-    life({ history, session: history.openSession() });
-    return await audited(history);
-  };
-
-  it("may be abandoned and erased", async () => {
-    const { codes } = await keyed(({ history }) => {
-      history.propose();
-      history.clientKeyEvent("abandoned", { reason: "cyd is away" });
-      for (const node of history.nodes) history.nodeKeyEvent(node, "erased");
-    });
-    expect(codes).to.deep.equal([]);
-  });
-
-  it("may not sign unless it was activated", async () => {
-    const { codes } = await keyed(({ history, session }) => {
-      history.propose();
-      for (const node of history.nodes) {
-        history.nodeKeyEvent(node, "ready", { sealingKey: "A".repeat(43) });
-        history.nodeKeyEvent(node, "accepted");
-      }
-      history.signed(session);
-    });
-    expect(codes).to.deep.equal(["AUDIT_SIGNED_WITH_INACTIVE_KEY"]);
-  });
-
-  it("may not be activated without a valid test signature, nor before the nodes accepted", async () => {
-    const { codes } = await keyed(({ history, session }) => {
-      history.propose();
-      const fields = { accepted: [1, 2, 3], session: session.id, rid: history.id() };
-      history.clientKeyEvent("activated", fields);
-      for (const node of history.nodes) {
-        history.nodeKeyEvent(node, "ready", { sealingKey: "A".repeat(43) });
-        history.nodeKeyEvent(node, "accepted");
-      }
-      history.clientKeyEvent("activated", fields);
-    });
-    expect(codes).to.deep.equal(["AUDIT_KEY_EVENT_ILLEGAL", "AUDIT_KEY_UNTESTED"]);
-  });
-
-  it("must have a record that a dealer can have made", async () => {
-    const { codes } = await keyed(({ history }) => history.propose({ modulus: "AAAA" }));
-    expect(codes).to.deep.equal(["AUDIT_KEY_BAD_RECORD"]);
-  });
-
-  it("must be proposed by a client of its token, for nodes that exist", async () => {
-    for (const wrong of [{ token: "other" }, { parties: ["ada", "bob", "zoe"] }, { minimum: 1 }]) {
-      const { codes } = await keyed(({ history }) => history.propose(wrong));
-      expect(codes).to.deep.equal(["AUDIT_KEY_EVENT_ILLEGAL"]);
-    }
   });
 });
 

@@ -1,6 +1,6 @@
 /** @module What whoever owns the store can do to it, and that it shows. */
 import { expect } from "chai";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { keptStreams, type KeptStream } from "../../../src/client/audit/sources.js";
 import { parseJson } from "../../../src/validate.js";
 import { audited, type Audited } from "./audited.js";
@@ -23,6 +23,13 @@ function renumber(streams: Streams): Streams {
 
 async function audit(streams: Streams): Promise<Audited> {
   return await audited({ streams, cluster: history.cluster });
+}
+
+/** Codes of the history without the last four messages of a stream. */
+async function cut(stream: KeptStream): Promise<readonly string[]> {
+  const streams = copy();
+  streams[stream].splice(-4);
+  return (await audit(streams)).codes;
 }
 
 function fieldsOf(stored: Stored): ReadonlyMap<string, unknown> {
@@ -172,11 +179,6 @@ describe("a tampered history", () => {
   });
 
   it("shows the cut end of one stream", async () => {
-    const cut = async (stream: KeptStream): Promise<readonly string[]> => {
-      const streams = copy();
-      streams[stream].splice(-4);
-      return (await audit(streams)).codes;
-    };
     expect(await cut("THSM_KEY")).to.include("AUDIT_SIGNED_WITH_INACTIVE_KEY");
     expect(await cut("THSM_REQ")).to.include("AUDIT_SHARE_WITHOUT_REQUEST");
     // The refusals and explanations at the end are named by nobody: see below.
