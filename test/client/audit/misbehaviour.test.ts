@@ -374,4 +374,18 @@ describe("what is only worth a note", () => {
     ]);
     expect(summary).to.include({ findings: 0, notes: 3, signaturesValid: 2 });
   });
+
+  it("is a request for a key that is not there, and a key that is destroyed twice", async () => {
+    const { history, session } = begin();
+    history.request(session, { key: "f".repeat(32) });
+    history.closeSession(session);
+    history.clientKeyEvent("destroyed", {});
+    history.clientKeyEvent("destroyed", { reason: "again" });
+    const { findings } = await audited(history);
+    expect(findings.map(({ code }) => code)).to.have.members([
+      "AUDIT_REQUEST_UNKNOWN_KEY",
+      "AUDIT_REQUEST_WITHOUT_RESULT",
+      "AUDIT_KEY_EVENT_REPEATED",
+    ]);
+  });
 });
