@@ -99,7 +99,11 @@ function unknown(message: StoredMessage, sender: Member): Admitted {
   const fields = new Map<string, unknown>(Object.entries(plain ?? {}));
   const n = fields.get("n");
   const prev = fields.get("prev");
-  const isLinked = sender.role === "node" && typeof n === "number" && typeof prev === "string";
+  const isLinked =
+    sender.role === "node" &&
+    typeof n === "number" &&
+    Number.isSafeInteger(n) &&
+    typeof prev === "string";
   return {
     kind: "unknown",
     message,

@@ -74,9 +74,7 @@ export const severities = {
   /** A result calls a node a culprit whose shares are right. */
   AUDIT_RESULT_FALSE_BLAME: "finding",
 
-  /** A key record that no honest dealer publishes. */
-  AUDIT_KEY_BAD_RECORD: "finding",
-  /** A step of a key's life out of turn, or by somebody who may not take it. */
+  /** A step of a key's life out of turn, by somebody who may not take it, or with impossible numbers. */
   AUDIT_KEY_EVENT_ILLEGAL: "finding",
   /** A key was activated without a recorded test signature. */
   AUDIT_KEY_UNTESTED: "finding",
@@ -115,6 +113,7 @@ const absences: ReadonlySet<FindingCode> = new Set<FindingCode>([
   "AUDIT_SESSION_GAP",
   "AUDIT_REQUEST_WRONG_ATTEMPT",
   "AUDIT_SHARE_WITHOUT_REQUEST",
+  "AUDIT_SIGNED_WITH_INACTIVE_KEY",
   "AUDIT_RESULT_WITHOUT_REQUEST",
   "AUDIT_RESULT_WITHOUT_QUORUM",
   "AUDIT_KEY_UNTESTED",

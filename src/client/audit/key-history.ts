@@ -17,8 +17,7 @@ export interface KeyRecord {
   readonly proposal: KeyProposed;
   /** Hash of the proposal's message. */
   readonly hash: string;
-  /** Undefined when the record's numbers are out of range: nothing can be verified under it. */
-  readonly group: GroupKey | undefined;
+  readonly group: GroupKey;
   state: KeyState;
   activation: Read<KeyActivated> | undefined;
   readonly ready: Set<number>;
@@ -63,15 +62,12 @@ export class KeyHistory {
 
   /** "repeat" for bytes that were stored before. */
   add(event: Read<KeyEvent>): "new" | "repeat" {
-    const { message, body } = event;
+    const { message } = event;
     if (this.#seen.has(message.hash)) return "repeat";
     this.#seen.add(message.hash);
     const wrong = this.#step(event);
     if (wrong !== undefined)
       this.#tell("AUDIT_KEY_EVENT_ILLEGAL", event, `which is not right: ${wrong}`);
-    else if (body.type === "proposed" && this.get(body.key)?.group === undefined) {
-      this.#tell("AUDIT_KEY_BAD_RECORD", event, `with numbers that are out of range`);
-    }
     return "new";
   }
 
@@ -90,11 +86,20 @@ export class KeyHistory {
       : this.#clientStep(record, { ...event, body });
   }
 
+  /** Nobody acts on a proposal that is not right, so it does not take the key id either. */
   #propose({ message, body }: Read<KeyProposed>): string | undefined {
+    if (!this.mayUse(body.client, body.token)) return `it has no right to token ${body.token}`;
+    const stranger = body.parties.find((name) => this.#cluster.find("node", name) === undefined);
+    if (stranger !== undefined) return `no node is named ${stranger}`;
+    if (body.minimum < body.threshold || body.minimum > body.parties.length) {
+      return `${body.minimum} is no minimum for ${body.threshold} of ${body.parties.length}`;
+    }
+    const group = groupOf(body);
+    if (group === undefined) return "its numbers are out of range";
     this.#keys.set(body.key, {
       proposal: body,
       hash: message.hash,
-      group: groupOf(body),
+      group,
       state: "proposed",
       activation: undefined,
       ready: new Set(),
@@ -102,12 +107,6 @@ export class KeyHistory {
       rejected: new Set(),
       erased: new Map(),
     });
-    if (!this.mayUse(body.client, body.token)) return `it has no right to token ${body.token}`;
-    const stranger = body.parties.find((name) => this.#cluster.find("node", name) === undefined);
-    if (stranger !== undefined) return `no node is named ${stranger}`;
-    if (body.minimum < body.threshold || body.minimum > body.parties.length) {
-      return `${body.minimum} is no minimum for ${body.threshold} of ${body.parties.length}`;
-    }
     return undefined;
   }
 
@@ -125,7 +124,9 @@ export class KeyHistory {
         return undefined;
       case "accepted":
       case "rejected":
-        if (!record.ready.has(party)) return "it was not ready for a share";
+        if (body.type === "accepted" && !record.ready.has(party)) {
+          return "it was not ready for a share";
+        }
         if (hasAnswered) return "it had answered the dealing before";
         // With a minimum below the number of parties, answers may come after the activation.
         if (state !== "proposed" && state !== "active") return `the key is ${state}`;

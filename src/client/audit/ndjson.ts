@@ -73,7 +73,9 @@ export function formatEntry(entry: Entry): string {
   const { seq } = entry;
   if ("junk" in entry) return `${JSON.stringify({ seq, junk: entry.junk.message })}\n`;
   const { time, subject, payload, signature } = entry.message;
-  return `${JSON.stringify({ seq, time, subject, ...payloadFields(payload), signature })}\n`;
+  const line = JSON.stringify({ seq, time, subject, ...payloadFields(payload), signature });
+  // JSON leaves these two alone, but readers of lines may take them for ends.
+  return `${line.replaceAll("\u2028", "\\u2028").replaceAll("\u2029", "\\u2029")}\n`;
 }
 
 /** The entry in a line of an export. @throws HsmError `ERR_INVALID_ARGUMENT` for anything else. */

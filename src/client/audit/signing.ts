@@ -8,7 +8,7 @@ import type { SignRequest } from "../../streams/requests.js";
 import type { ShareMessage } from "../../streams/shares.js";
 import type { Read } from "./admit.js";
 import type { FindingCode, Report } from "./findings.js";
-import type { KeyRecord } from "./key-history.js";
+import type { KeyHistory, KeyRecord } from "./key-history.js";
 import type { PartyShares, Terms } from "./recombine.js";
 
 /** What is kept of a message: enough to find it again. */
@@ -40,7 +40,8 @@ export interface Signing {
 
 /** Whether everything that is expected of it has come. */
 export function isComplete({ attempts, closing }: Signing, { proposal }: KeyRecord): boolean {
-  if (closing === undefined) return false;
+  // Only an application's wish is closed by an event.
+  if (closing === undefined && attempts[0]?.body.kind === "sign") return false;
   return attempts.every(({ body, answered }) =>
     body.parties.every((party) => answered.has(proposal.parties[party - 1] ?? "")),
   );
@@ -62,11 +63,12 @@ function textOf(body: SignRequest): string {
  */
 export function checkAnswer(
   attempt: Attempt,
-  key: KeyRecord | undefined,
+  keys: KeyHistory,
   { message, body }: Read<ShareMessage>,
   report: Report,
 ): boolean {
   const request = attempt.body;
+  const key = keys.get(request.key);
   const tell = (code: FindingCode, what: string): void =>
     report({
       code,
@@ -112,6 +114,9 @@ export function checkAnswer(
   if (key === undefined) {
     tell("AUDIT_SIGNED_WITH_INACTIVE_KEY", "with a key that was never proposed");
     return false;
+  }
+  if (!keys.mayUse(request.client, key.proposal.token)) {
+    tell("AUDIT_SHARE_AGAINST_POLICY", `though it has no right to token ${key.proposal.token}`);
   }
   checkKeyUse(request, key, body, tell);
   return true;

@@ -4,7 +4,7 @@
  *
  * Memory: a signing is held whole until it is closed and everybody who was asked has answered, and then
  * for `lineInputs` inputs more, because another stream may lag (a late escalation, say). Afterwards
- * about 170 bytes of a request stay, to know its id and its result again. A signing that never
+ * about 200 bytes of a request stay, to know its id and its result again. A signing that never
  * completes (a silent node, a crashed client) is held whole to the end.
  */
 import type { SigningFailure, SigningResult } from "../../streams/audit-events.js";
@@ -34,9 +34,9 @@ export interface SigningsOptions {
 
 export class Signings {
   readonly #options: SigningsOptions;
-  /** Every attempt that is held, by request id. */
+  /** Every attempt that is held, by `nameOf`; so are the others. */
   readonly #attempts = new Map<string, Attempt>();
-  /** Request ids of what is settled → hash of what closed it. */
+  /** What is settled → hash of what closed it. */
   readonly #settled = new Map<string, string>();
   readonly #waiting = new Map<string, Waiting[]>();
   /** Complete signings, oldest first. */
@@ -48,8 +48,9 @@ export class Signings {
   }
 
   request(read: Read<SignRequest>): void {
-    const { rid, of, kind, attempt } = read.body;
-    if (this.#attempts.has(rid) || this.#settled.has(rid)) {
+    const { of, kind, attempt } = read.body;
+    const name = nameOf(read.body);
+    if (this.#attempts.has(name) || this.#settled.has(name)) {
       this.#tell("AUDIT_REQUEST_DUPLICATE", read, "is stored twice");
       return;
     }
@@ -64,9 +65,10 @@ export class Signings {
 
   share(read: Read<ShareMessage>): void {
     const { message, body } = read;
-    const attempt = this.#attempts.get(body.rid);
+    const name = nameOf(body);
+    const attempt = this.#attempts.get(name);
     if (attempt === undefined) {
-      if (!this.#settled.has(body.rid)) this.#wait(body.rid, { kind: "share", ...read });
+      if (!this.#settled.has(name)) this.#wait(name, { kind: "share", ...read });
       else this.#tellShare("AUDIT_SHARE_NOT_ASKED", read, "after everybody asked had answered");
       return;
     }
@@ -75,7 +77,7 @@ export class Signings {
     if (answered.has(body.node)) {
       this.#tellShare("AUDIT_SHARE_DUPLICATE", read, "a second time, in other words");
     }
-    const isUsable = checkAnswer(attempt, keys.get(attempt.body.key), read, report);
+    const isUsable = checkAnswer(attempt, keys, read, report);
     answered.add(body.node);
     if (isUsable && body.shares !== undefined) {
       const { party, node, shares, proofs } = body;
@@ -94,15 +96,20 @@ export class Signings {
   /** A result, or the failure of a request. */
   closing(read: Read<SigningResult | SigningFailure>): void {
     const { message, body } = read;
-    const attempt = this.#attempts.get(body.rid);
-    const closedBy = attempt?.signing.closing?.hash ?? this.#settled.get(body.rid);
+    const name = nameOf(body);
+    const attempt = this.#attempts.get(name);
+    const closedBy = attempt?.signing.closing?.hash ?? this.#settled.get(name);
     if (closedBy === message.hash) this.#options.onRepeat();
     else if (closedBy !== undefined) {
       this.#tellClosing("AUDIT_RESULT_DUPLICATE", read, "which had been closed otherwise before");
-    } else if (attempt === undefined) this.#wait(body.rid, { kind: "closing", ...read });
+    } else if (attempt === undefined) this.#wait(name, { kind: "closing", ...read });
     else {
       const wrong = wrongTerms(attempt.body, body);
-      if (wrong !== undefined) this.#tellClosing("AUDIT_RESULT_WRONG_TERMS", read, wrong);
+      if (wrong !== undefined) {
+        // It closes nothing: another event may, and is judged.
+        this.#tellClosing("AUDIT_RESULT_WRONG_TERMS", read, wrong);
+        return;
+      }
       const { seq, hash } = message;
       attempt.signing.closing = { seq, hash, body };
       this.#queue(attempt.signing);
@@ -112,7 +119,7 @@ export class Signings {
   /** Settles what is left, complete or not, and reports what has waited in vain. */
   finish(): void {
     for (const waiting of [...this.#waiting.values()].flat()) {
-      if (waiting.kind !== "request" || this.#attempts.has(waiting.body.rid)) continue;
+      if (waiting.kind !== "request" || this.#attempts.has(nameOf(waiting.body))) continue;
       const what = `is an attempt of ${waiting.body.of}, which is not stored`;
       this.#tell("AUDIT_REQUEST_WRONG_ATTEMPT", waiting, what);
       this.#begin(waiting);
@@ -133,10 +140,11 @@ export class Signings {
 
   /** A request that refers to an earlier one: an escalation, or the wish for an explanation. */
   #follow(read: Read<SignRequest>, of: string): void {
-    const { kind, session, attempt } = read.body;
-    const first = this.#attempts.get(of);
+    const { kind, client, session, attempt } = read.body;
+    const name = nameOf({ client, rid: of });
+    const first = this.#attempts.get(name);
     if (first === undefined) {
-      if (!this.#settled.has(of)) this.#wait(of, { kind: "request", ...read });
+      if (!this.#settled.has(name)) this.#wait(name, { kind: "request", ...read });
       // An explanation may be asked for at any time.
       else if (kind === "explain") this.#begin(read);
       else {
@@ -167,9 +175,10 @@ export class Signings {
     const { seq, hash } = message;
     const attempt: Attempt = { seq, hash, body, signing, answered: new Set() };
     signing.attempts.push(attempt);
-    this.#attempts.set(body.rid, attempt);
-    const waiting = this.#waiting.get(body.rid) ?? [];
-    this.#waiting.delete(body.rid);
+    const name = nameOf(body);
+    this.#attempts.set(name, attempt);
+    const waiting = this.#waiting.get(name) ?? [];
+    this.#waiting.delete(name);
     for (const one of waiting) {
       if (one.kind === "request") this.request(one);
       else if (one.kind === "share") this.share(one);
@@ -177,9 +186,9 @@ export class Signings {
     }
   }
 
-  #wait(rid: string, waiting: Waiting): void {
-    const others = this.#waiting.get(rid);
-    if (others === undefined) this.#waiting.set(rid, [waiting]);
+  #wait(name: string, waiting: Waiting): void {
+    const others = this.#waiting.get(name);
+    if (others === undefined) this.#waiting.set(name, [waiting]);
     else others.push(waiting);
   }
 
@@ -205,8 +214,8 @@ export class Signings {
 
   #settle(signing: Signing): void {
     for (const { body } of signing.attempts) {
-      this.#attempts.delete(body.rid);
-      this.#settled.set(body.rid, signing.closing?.hash ?? "");
+      this.#attempts.delete(nameOf(body));
+      this.#settled.set(nameOf(body), signing.closing?.hash ?? "");
     }
     this.#options.onSettled(signing);
   }
@@ -256,6 +265,11 @@ export class Signings {
   }
 }
 
+/** Request ids are public: another client's request with the same one is another request. */
+function nameOf({ client, rid }: { readonly client: string; readonly rid: string }): string {
+  return `${client}.${rid}`;
+}
+
 function inputsOf({ attempts }: Signing): number {
   return attempts[0]?.body.inputs.length ?? 0;
 }
@@ -266,7 +280,7 @@ function wrongTerms(
   body: SigningResult | SigningFailure,
 ): string | undefined {
   if (request.attempt !== 1) return "naming not its first attempt but a later one";
-  if (body.client !== request.client || body.session !== request.session) {
+  if (body.session !== request.session) {
     return "in a session that is not the request's";
   }
   const epoch = body.type === "result" ? body.epoch : request.epoch;

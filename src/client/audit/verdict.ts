@@ -14,7 +14,7 @@ export function jobOf(
   recombine: boolean,
 ): SigningJob | undefined {
   const terms = signing.attempts[0]?.body;
-  if (terms === undefined || key?.group === undefined) return undefined;
+  if (terms === undefined || key === undefined) return undefined;
   const result = resultOf(signing);
   return {
     group: key.group,
@@ -91,12 +91,15 @@ function tellResult({ signing, key, result, verdict, about, report }: ResultFact
       seq: [seq],
       text: `the result of request ${result.rid} that client ${result.client} recorded at ${result.time} ${what}`,
     });
-  const threshold = key?.proposal.threshold;
-  if (key?.group === undefined || verdict?.unencodable !== undefined) {
-    tell("AUDIT_RESULT_WRONG_SIGNATURE", "cannot be right: nothing can be signed with that key");
+  if (key === undefined || verdict?.unencodable !== undefined) {
+    tell(
+      "AUDIT_RESULT_WITHOUT_QUORUM",
+      "cannot be right: there is no such key, or nothing to sign",
+    );
     return;
   }
   const { quorum } = result;
+  const { threshold } = key.proposal;
   const missing = quorum.filter((party) => signing.answers.every((one) => one.party !== party));
   if (quorum.length !== threshold) {
     tell(

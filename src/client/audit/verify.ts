@@ -260,7 +260,6 @@ class Audit {
         return;
       case "result":
       case "failure":
-        if (body.type === "result") this.#results++;
         this.#signings.closing({ message, body });
         return;
       case "node-started":
@@ -273,6 +272,7 @@ class Audit {
   #judge(signing: Signing): void {
     const request = signing.attempts[0]?.body;
     if (request === undefined) return;
+    if (signing.closing?.body.type === "result") this.#results++;
     const key = this.#keys.get(request.key);
     const job = jobOf(signing, key, this.#recombine);
     const verdict = job === undefined ? undefined : judge(job);

@@ -49,7 +49,7 @@ describe("a key", () => {
 
   it("must have a record that a dealer can have made", async () => {
     const { codes } = await keyed(({ history }) => history.propose({ modulus: "AAAA" }));
-    expect(codes).to.deep.equal(["AUDIT_KEY_BAD_RECORD"]);
+    expect(codes).to.deep.equal(["AUDIT_KEY_EVENT_ILLEGAL"]);
   });
 
   it("must be proposed by a client of its token, for nodes that exist", async () => {

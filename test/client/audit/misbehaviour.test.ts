@@ -101,6 +101,14 @@ const cases: readonly [string, readonly FindingCode[], (stage: Stage) => void][]
     },
   ],
   [
+    "nodes sign for a client without the right to the key's token",
+    ["AUDIT_SHARE_AGAINST_POLICY"],
+    ({ history }) => {
+      const asked = history.request(history.openSession("bind", "zones"));
+      history.answer(1, asked);
+    },
+  ],
+  [
     "a client records two results",
     ["AUDIT_RESULT_DUPLICATE"],
     ({ history, session }) => {
@@ -332,6 +340,15 @@ describe("a misbehaving member", () => {
       expect((await audited(stage.history)).codes).to.deep.equal([...codes]);
     });
   }
+
+  it("cannot spoil another client's request by using its id", async () => {
+    const { history, session } = begin();
+    const asked = history.request(session);
+    history.request(history.openSession("bind", "zones"), { rid: asked.body.rid });
+    for (const party of asked.body.parties) history.answer(party, asked);
+    history.result(asked, [1, 2]);
+    expect((await audited(history)).codes).to.deep.equal([]);
+  });
 
   it("is named", async () => {
     const { history, session } = begin();

@@ -53,6 +53,20 @@ describe("an exported history", () => {
     expect(codes).to.deep.equal(["AUDIT_SEQUENCE_GAP"]);
   });
 
+  it("has one line an entry, whatever is in it", () => {
+    const [stored] = history.streams.THSM_REQ;
+    if (stored === undefined) throw new RangeError("no request");
+    const { seq, time, subject, signature } = stored;
+    const payload = "a\u2028b\u2029c\r\nd";
+    const entry = parseEntry(
+      "THSM_REQ",
+      JSON.stringify({ seq, time, subject, payload, signature }),
+    );
+    const line = formatEntry(entry);
+    expect(line).not.to.match(/[\u2028\u2029\r]|\n./);
+    expect(parseEntry("THSM_REQ", line)).to.deep.equal(entry);
+  });
+
   it("keeps payloads that are not UTF-8, and entries that are no message", () => {
     const [stored] = history.streams.THSM_REQ;
     if (stored === undefined) throw new RangeError("no request");
