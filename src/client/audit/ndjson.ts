@@ -16,7 +16,13 @@ import type { Entry } from "../../streams/read.js";
 import { parseSubject } from "../../streams/subjects.js";
 import { parseJson, validated } from "../../validate.js";
 import { fromBase64url, toBase64url } from "../../identity/encoding.js";
-import { keptStreams, type HistoryBounds, type HistorySource, type KeptStream } from "./sources.js";
+import {
+  byStream,
+  keptStreams,
+  type HistoryBounds,
+  type HistorySource,
+  type KeptStream,
+} from "./sources.js";
 
 /** A line of an export. */
 class Line {
@@ -116,12 +122,7 @@ async function readBounds(file: string): Promise<HistoryBounds> {
     const streams = validated(BoundsFile, plain, "ERR_INVALID_ARGUMENT");
     const of = (stream: KeptStream): Bounds =>
       validated(Bounds, streams[stream], "ERR_INVALID_ARGUMENT");
-    return {
-      THSM_KEY: of("THSM_KEY"),
-      THSM_REQ: of("THSM_REQ"),
-      THSM_SHARE: of("THSM_SHARE"),
-      THSM_AUDIT: of("THSM_AUDIT"),
-    };
+    return byStream(of);
   } catch (cause) {
     throw unreadable(file, cause);
   }

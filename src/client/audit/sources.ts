@@ -5,18 +5,21 @@
 import { jetstreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "nats";
 import { StreamReader, type Entry } from "../../streams/read.js";
-import {
-  allAudit,
-  allKeys,
-  allRequests,
-  allShares,
-  streamNames,
-  type StreamName,
-} from "../../streams/subjects.js";
+import { allAudit, allKeys, allRequests, allShares, streamNames } from "../../streams/subjects.js";
 
 /** The streams that keep history. THSM_DEAL does not: its messages are gone once acknowledged. */
 export const keptStreams = ["THSM_KEY", "THSM_REQ", "THSM_SHARE", "THSM_AUDIT"] as const;
 export type KeptStream = (typeof keptStreams)[number];
+
+/** One value for each kept stream. */
+export function byStream<T>(of: (stream: KeptStream) => T): Record<KeptStream, T> {
+  return {
+    THSM_KEY: of("THSM_KEY"),
+    THSM_REQ: of("THSM_REQ"),
+    THSM_SHARE: of("THSM_SHARE"),
+    THSM_AUDIT: of("THSM_AUDIT"),
+  };
+}
 
 /** What of a stream is looked at. All three are the server's word. */
 export interface StreamBounds {
@@ -73,12 +76,7 @@ async function findBounds(
     settled: settled[stream].last,
     last: last[stream].last,
   });
-  return {
-    THSM_KEY: of("THSM_KEY"),
-    THSM_REQ: of("THSM_REQ"),
-    THSM_SHARE: of("THSM_SHARE"),
-    THSM_AUDIT: of("THSM_AUDIT"),
-  };
+  return byStream(of);
 }
 
 type Ends = Record<KeptStream, { first: number; last: number }>;
@@ -96,7 +94,7 @@ async function look(connection: NatsConnection, reader: StreamReader): Promise<E
 async function endsOf(
   connection: NatsConnection,
   reader: StreamReader,
-  stream: StreamName & KeptStream,
+  stream: KeptStream,
 ): Promise<{ first: number; last: number }> {
   try {
     const manager = await jetstreamManager(connection, { checkAPI: false, timeout: 5000 });

@@ -21,7 +21,13 @@ import { SequenceCheck } from "./sequence.js";
 import { Sessions } from "./sessions.js";
 import type { Signing } from "./signing.js";
 import { Signings } from "./signings.js";
-import { keptStreams, type HistoryBounds, type HistorySource, type KeptStream } from "./sources.js";
+import {
+  byStream,
+  keptStreams,
+  type HistoryBounds,
+  type HistorySource,
+  type KeptStream,
+} from "./sources.js";
 import { isSigned, jobOf, tellSigning } from "./verdict.js";
 
 export interface VerifyOptions {
@@ -96,12 +102,7 @@ class Audit {
   readonly #recombine: boolean;
   readonly #started = performance.now();
   readonly #sequences: Readonly<Record<KeptStream, SequenceCheck>>;
-  readonly #messages: Record<KeptStream, number> = {
-    THSM_KEY: 0,
-    THSM_REQ: 0,
-    THSM_SHARE: 0,
-    THSM_AUDIT: 0,
-  };
+  readonly #messages: Record<KeptStream, number> = byStream(() => 0);
   readonly #chains = new Map<string, NodeChain>();
   readonly #chainHeads: ChainHead[] = [];
   readonly #keys: KeyHistory;
@@ -125,12 +126,7 @@ class Audit {
     this.#recombine = recombine;
     const sequence = (stream: KeptStream): SequenceCheck =>
       new SequenceCheck(stream, bounds[stream], this.report);
-    this.#sequences = {
-      THSM_KEY: sequence("THSM_KEY"),
-      THSM_REQ: sequence("THSM_REQ"),
-      THSM_SHARE: sequence("THSM_SHARE"),
-      THSM_AUDIT: sequence("THSM_AUDIT"),
-    };
+    this.#sequences = byStream(sequence);
     this.#keys = new KeyHistory(cluster, this.report);
     this.#sessions = new Sessions(this.report);
     this.#signings = new Signings({
@@ -209,12 +205,7 @@ class Audit {
       return { messages: this.#messages[stream], first, last };
     };
     return {
-      streams: {
-        THSM_KEY: of("THSM_KEY"),
-        THSM_REQ: of("THSM_REQ"),
-        THSM_SHARE: of("THSM_SHARE"),
-        THSM_AUDIT: of("THSM_AUDIT"),
-      },
+      streams: byStream(of),
       keys: this.#keys.size,
       sessions: this.#sessions.size,
       requests: this.#requests,

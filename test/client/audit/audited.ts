@@ -1,7 +1,11 @@
 /** @module An audit to its end, over a history in memory. */
 import { parseEntry } from "../../../src/client/audit/ndjson.js";
 import type { Finding, FindingCode } from "../../../src/client/audit/findings.js";
-import type { HistorySource, KeptStream } from "../../../src/client/audit/sources.js";
+import {
+  byStream,
+  type HistorySource,
+  type KeptStream,
+} from "../../../src/client/audit/sources.js";
 import {
   verifyHistory,
   type AuditSummary,
@@ -24,13 +28,7 @@ export function memoryHistory(streams: Streams): HistorySource {
     return { first: 1, settled: last, last };
   };
   return {
-    bounds: () =>
-      Promise.resolve({
-        THSM_KEY: ends("THSM_KEY"),
-        THSM_REQ: ends("THSM_REQ"),
-        THSM_SHARE: ends("THSM_SHARE"),
-        THSM_AUDIT: ends("THSM_AUDIT"),
-      }),
+    bounds: () => Promise.resolve(byStream(ends)),
     async *entries(stream) {
       for (const { seq, time, subject, payload, signature } of streams[stream]) {
         const payloadBase64url = toBase64url(payload);
