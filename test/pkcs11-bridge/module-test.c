@@ -442,6 +442,30 @@ static void test_threads(const char *argument)
   EXPECT(p11->C_Finalize(NULL), CKR_OK);
 }
 
+static void *sign_into_the_void(void *unused)
+{
+  CK_BYTE signature[128];
+  CK_ULONG size = sizeof signature;
+  CK_SESSION_HANDLE session = open_session(0);
+  EXPECT(sign(session, shared_key, signature, &size), CKR_CRYPTOKI_NOT_INITIALIZED);
+  return unused;
+}
+
+/* With a daemon that takes its time. C_Finalize with calls under way is wrong, and it happens. */
+static void test_finalize_during_calls(void)
+{
+  pthread_t threads[4];
+  EXPECT(p11->C_Initialize(NULL), CKR_OK);
+  int before = open_descriptors();
+  CK_SESSION_HANDLE session = open_session(CKF_RW_SESSION);
+  shared_key = prepare_key(session);
+  for (int i = 0; i < 4; i++) pthread_create(&threads[i], NULL, sign_into_the_void, NULL);
+  usleep(500000);
+  EXPECT(p11->C_Finalize(NULL), CKR_OK);
+  for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
+  HOLDS(open_descriptors() == before);
+}
+
 /* ARGUMENT: milliseconds. Signs all the time while the test kills daemons; prints the count. */
 static void test_endurance(const char *argument)
 {
@@ -565,6 +589,7 @@ int main(int count, char **arguments)
   else if (strcmp(scenario, "walk") == 0) test_walk();
   else if (strcmp(scenario, "fork") == 0) test_fork();
   else if (strcmp(scenario, "threads") == 0) test_threads(argument);
+  else if (strcmp(scenario, "finalize-during-calls") == 0) test_finalize_during_calls();
   else if (strcmp(scenario, "endurance") == 0) test_endurance(argument);
   else if (strcmp(scenario, "closed-descriptors") == 0) test_closed_descriptors();
   else if (strcmp(scenario, "hostile") == 0) test_hostile();

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { Reader, Writer } from "../../src/pkcs11-bridge/rpc/codec.js";
 import { frame } from "../../src/pkcs11-bridge/rpc/framing.js";
-import { ops, type OpName } from "../../src/pkcs11-bridge/rpc/ops.js";
+import { opNumber, type OpName } from "../../src/pkcs11-bridge/rpc/ops.js";
 
 export interface RawReply {
   readonly kind: number;
@@ -26,6 +26,7 @@ export class RawModule {
   #wake: () => void = () => {};
   #nextId = 1;
 
+  /** Half open, as the C module: an idle one does not notice that the daemon hung up. */
   private constructor(socket: Socket) {
     this.socket = socket;
     socket.on("data", (chunk: Buffer) => {
@@ -33,14 +34,16 @@ export class RawModule {
       this.#wake();
     });
     socket.on("error", () => {});
-    socket.on("close", () => {
-      this.#isClosed = true;
-      this.#wake();
-    });
+    for (const event of ["end", "close"]) {
+      socket.on(event, () => {
+        this.#isClosed = true;
+        this.#wake();
+      });
+    }
   }
 
   static async dial(path: string): Promise<RawModule> {
-    const module = new RawModule(connect(path));
+    const module = new RawModule(connect({ path, allowHalfOpen: true }));
     await once(module.socket, "connect");
     return module;
   }
@@ -78,7 +81,7 @@ export class RawModule {
 
   /** A call to its end; signs of life are skipped. */
   async call(op: OpName, body: Writer, timeoutMs?: number): Promise<RawReply> {
-    this.request(ops[op], body.finish(), timeoutMs);
+    this.request(opNumber(op), body.finish(), timeoutMs);
     for (;;) {
       const payload = await this.receive();
       if (payload === undefined) throw new Error("closed");
