@@ -92,6 +92,11 @@ export async function startOneNode(dir: string, name: string): Promise<void> {
   await startNode(resolve(dir), name, new Processes(resolve(dir)));
 }
 
+/** Where an auditor of a development cluster has its configuration. */
+export function auditorConfigOf(dir: string): string {
+  return join(resolve(dir), folders.auditor, "auditor.toml");
+}
+
 /** Starts nats-server on a cluster's streams unless it runs; returns whether it was started. */
 export async function startNats(
   dir: string,
