@@ -1,49 +1,70 @@
 /**
- * @module A whole cluster's files in one directory, for development and for containers: every
- * member gets a folder of its own with all it needs and nothing of the others' secrets. In
- * production each host makes its own identity, and only the public halves meet.
+ * @module A whole cluster's files in one directory, for `thsm dev` and `thsm init`: every
+ * participant gets a folder of its own with all it needs and nothing of the others' secrets.
+ * Paths in a file are relative to it, but for those that name a place on the participant's machine.
  */
 import { randomInt } from "node:crypto";
-import { mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { isIP } from "node:net";
+import { dirname, join } from "node:path";
 import { createUser } from "@nats-io/nkeys";
 import { stringify } from "smol-toml";
+import { HsmError } from "../errors.js";
 import { createIdentityFile } from "../identity/identity-file.js";
 import { writeSecretFile } from "../identity/secret-file.js";
-import { renderNatsConfig, type NatsConfigInput, type NatsUser } from "./nats-config.js";
-import { createTls } from "./tls.js";
+import {
+  isLoopback,
+  renderNatsConfig,
+  type NatsConfigInput,
+  type NatsUser,
+  type TlsFiles,
+} from "./nats-config.js";
+import { provisioner } from "./nats-permissions.js";
+import { createTls, type Certificate, type TlsCertificates } from "./tls.js";
+
+/** The folders below a cluster's directory. */
+export interface ClusterFolders {
+  /** By the server's name: `nats`, or `nats-1`, `nats-2` and so on. */
+  nats(server: string): string;
+  node(name: string): string;
+  readonly client: string;
+  readonly operator: string;
+  readonly auditor: string;
+  readonly provisioner: string;
+  /** The CAs' private keys, when there is TLS. */
+  readonly ca: string;
+}
 
 export interface ClusterPlan {
-  /** Must be absent or empty. */
+  /** Exists and is empty. */
   readonly dir: string;
+  readonly folders: ClusterFolders;
   readonly name: string;
   /** How many nodes, named n1, n2, … */
   readonly parties: number;
   readonly threshold: number;
   readonly token: string;
-  /** Where members find NATS. */
-  readonly host: string;
+  /** Where members find the NATS servers: one host, or one for each server of a NATS cluster. */
+  readonly hosts: readonly string[];
   readonly port: number;
-  /** Where NATS listens, finds its certificates and keeps its streams, as the server sees it. */
-  readonly listen: string;
+  /** Where a NATS server finds its folder and keeps its streams, on its machine. */
   readonly natsDir: string;
   readonly natsStoreDir: string;
-  /** Where nodes keep their data, seen from their folder. */
+  /** Bytes on disk that the streams may take on each server; absent: the renderer's default. */
+  readonly natsBytes?: number;
+  /** HTTP monitoring, on the server's loopback address. */
+  readonly monitorPort?: number;
+  /** fsync before each acknowledgement; needs nats-server 2.10. */
+  readonly syncAlways?: boolean;
+  /** Where nodes keep their data, on their machine or relative to their folder. */
   readonly dataDir: string;
   /** The daemon's socket, an absolute path. */
   readonly socket: string;
-  /** With TLS and certificates for everybody; needed unless `listen` is a loopback address. */
+  /** File with the PIN as the client sees it, so that the command line need not ask. */
+  readonly pinSource?: string;
+  /** With TLS and certificates for everybody; needed unless all hosts are loopback addresses. */
   readonly tls: boolean;
 }
-
-/** The folders below a cluster's directory. */
-export const folders = {
-  nats: "nats",
-  client: "client",
-  operator: "operator",
-  auditor: "auditor",
-  node: (name: string): string => join("nodes", name),
-} as const;
 
 interface Made {
   readonly name: string;
@@ -51,13 +72,38 @@ interface Made {
   readonly login: string;
 }
 
+function user({ name, login: nkey }: Made): NatsUser {
+  return { name, nkey };
+}
+
 const clientName = "c1";
 const operatorName = "op";
 const auditorName = "auditor";
 const archiverName = "archiver";
+const routePort = 6222;
 
-/** Writes all files. The client's PIN lies in `client/pin`, mode 0600. */
-export async function createClusterFiles(plan: ClusterPlan): Promise<void> {
+/**
+ * Makes `dir` and has `fill` write into it. Nothing is left behind when that fails: half a cluster
+ * would be taken for a whole one the next time.
+ * @throws HsmError `ERR_INVALID_ARGUMENT` when `dir` holds something already
+ */
+export async function fillDirectory(dir: string, fill: () => Promise<void>): Promise<void> {
+  const made = await mkdir(dir, { recursive: true, mode: 0o700 });
+  if ((await readdir(dir)).length > 0) {
+    throw new HsmError("ERR_INVALID_ARGUMENT", `${dir} is not empty: name a new directory`);
+  }
+  try {
+    await fill();
+  } catch (error) {
+    for (const entry of await readdir(dir)) await rm(join(dir, entry), { recursive: true });
+    if (made !== undefined) await rm(made, { recursive: true });
+    throw error;
+  }
+}
+
+/** Writes all files but the PIN's; returns the PIN, which is nowhere else. */
+export async function createClusterFiles(plan: ClusterPlan): Promise<string> {
+  const { folders } = plan;
   const at = (...parts: string[]): string => join(plan.dir, ...parts);
   const pin = String(randomInt(10_000_000, 100_000_000));
   const names = Array.from({ length: plan.parties }, (_, index) => `n${index + 1}`);
@@ -66,24 +112,25 @@ export async function createClusterFiles(plan: ClusterPlan): Promise<void> {
   const client = await createMember(at(folders.client), clientName, pin);
   const operator = await createMember(at(folders.operator), operatorName);
   const auditor = await createMember(at(folders.auditor), auditorName);
-  const provisioner = await createLogin(at(folders.nats, "provisioner.nk"));
-  const archiver = await createLogin(at(folders.auditor, "archiver.nk"));
-  await writeSecretFile(at(folders.client, "pin"), `${pin}\n`);
+  const provisionerLogin = await createLogin(at(folders.provisioner, "login.nk"));
+  const archiverLogin = await createLogin(at(folders.auditor, "archiver.nk"));
 
   const memberFolders = new Map([
     ...names.map((name) => [name, at(folders.node(name))] as const),
     [clientName, at(folders.client)],
     [operatorName, at(folders.operator)],
     [auditorName, at(folders.auditor)],
-    ["provisioner", at(folders.nats)],
+    [provisioner, at(folders.provisioner)],
   ]);
+  const servers = serverNames(plan);
+  for (const server of servers)
+    await mkdir(at(folders.nats(server)), { recursive: true, mode: 0o700 });
   if (plan.tls) await writeCertificates(plan, memberFolders);
-  const tlsFiles = plan.tls ? { tlsCert: "cert.pem", tlsKey: "key.pem" } : {};
 
   const clusterText = stringify({
     version: 1,
     name: plan.name,
-    servers: [`${plan.tls ? "tls" : "nats"}://${plan.host}:${plan.port}`],
+    servers: plan.hosts.map((host) => `${plan.tls ? "tls" : "nats"}://${host}:${plan.port}`),
     ...(plan.tls ? { tlsCa: "ca.pem" } : {}),
     node: nodes,
     client: [client],
@@ -95,63 +142,99 @@ export async function createClusterFiles(plan: ClusterPlan): Promise<void> {
     await writeFile(join(folder, "cluster.toml"), clusterText);
   }
 
-  const common = {
+  const login = {
     version: 1,
     cluster: "cluster.toml",
-    identityFile: "identity.json",
     loginFile: "login.nk",
-    ...tlsFiles,
+    ...(plan.tls ? { tlsCert: "cert.pem", tlsKey: "key.pem" } : {}),
   };
-  for (const name of names) {
-    const config = { ...common, name, dataDir: plan.dataDir };
-    await writeFile(at(folders.node(name), "node.toml"), stringify(config));
+  const member = { ...login, identityFile: "identity.json" };
+  const configs: [string, string, object][] = [
+    ...names.map((name): [string, string, object] => [
+      folders.node(name),
+      "node.toml",
+      { ...member, name, dataDir: plan.dataDir },
+    ]),
+    [
+      folders.client,
+      "client.toml",
+      {
+        ...member,
+        name: clientName,
+        threshold: plan.threshold,
+        ...(plan.pinSource === undefined ? {} : { pinSource: plan.pinSource }),
+      },
+    ],
+    [folders.client, "pkcs11d.toml", { version: 1, client: "client.toml", socket: plan.socket }],
+    [folders.auditor, "auditor.toml", { ...login, name: auditorName }],
+    [folders.provisioner, "provisioner.toml", login],
+  ];
+  for (const [folder, file, config] of configs) {
+    await writeFile(at(folder, file), stringify(config));
   }
-  await writeFile(
-    at(folders.client, "client.toml"),
-    stringify({ ...common, name: clientName, pinSource: "pin", threshold: plan.threshold }),
-  );
-  await writeFile(
-    at(folders.client, "pkcs11d.toml"),
-    stringify({ version: 1, client: "client.toml", socket: plan.socket }),
-  );
-  const { identityFile: _, ...reader } = common;
-  await writeFile(at(folders.auditor, "auditor.toml"), stringify({ ...reader, name: auditorName }));
-  await writeFile(
-    at(folders.nats, "server.conf"),
-    renderNatsConfig(natsInput(plan, nodes, client, operator, auditor, provisioner, archiver)),
-  );
-}
 
-function natsInput(
-  plan: ClusterPlan,
-  nodes: readonly Made[],
-  client: Made,
-  operator: Made,
-  auditor: Made,
-  provisioner: string,
-  archiver: string,
-): NatsConfigInput {
-  const user = ({ name, login }: Made): NatsUser => ({ name, nkey: login });
-  return {
-    serverName: `${plan.name}-1`,
-    host: plan.listen,
-    port: plan.port,
-    ...(plan.tls
-      ? {
-          tls: {
-            cert: join(plan.natsDir, "server-cert.pem"),
-            key: join(plan.natsDir, "server-key.pem"),
-            ca: join(plan.natsDir, "ca.pem"),
-          },
-        }
-      : {}),
-    storeDir: plan.natsStoreDir,
+  const everywhere = {
     nodes: nodes.map(user),
     clients: [user(client)],
     operators: [user(operator)],
     auditors: [user(auditor)],
-    provisioner,
-    archivers: [{ name: archiverName, nkey: archiver }],
+    provisioner: provisionerLogin,
+    archivers: [{ name: archiverName, nkey: archiverLogin }],
+  };
+  for (const [index, server] of servers.entries()) {
+    const config = renderNatsConfig({ ...natsServer(plan, index), ...everywhere });
+    await writeFile(at(folders.nats(server), "server.conf"), config);
+  }
+  return pin;
+}
+
+/** pkcs11.conf: where the PKCS#11 module finds the daemon. */
+export function moduleConfig(socket: string, token: string): string {
+  return `# Threshold HSM's PKCS#11 module\nsocket = ${socket}\ntoken = ${token}\n`;
+}
+
+/** `nats` when there is one server. */
+function serverNames({ hosts }: ClusterPlan): string[] {
+  return hosts.length === 1 ? ["nats"] : hosts.map((_, index) => `nats-${index + 1}`);
+}
+
+function natsServer(
+  plan: ClusterPlan,
+  index: number,
+): Pick<NatsConfigInput, "serverName" | "host" | "port" | "storeDir"> & Partial<NatsConfigInput> {
+  const { hosts, port, natsDir, natsStoreDir, natsBytes, monitorPort, syncAlways } = plan;
+  const host = hosts[index] ?? "";
+  const listen = isLoopback(host) ? host : "0.0.0.0";
+  const tlsFiles = (name: string, ca: string): { tls: TlsFiles } | undefined =>
+    plan.tls
+      ? {
+          tls: {
+            cert: join(natsDir, "tls", `${name}.crt`),
+            key: join(natsDir, "tls", `${name}.key`),
+            ca: join(natsDir, "tls", `${ca}.crt`),
+          },
+        }
+      : undefined;
+  return {
+    serverName: serverNames(plan)[index] ?? "",
+    host: listen,
+    port,
+    storeDir: natsStoreDir,
+    ...(natsBytes === undefined ? {} : { maxBytes: natsBytes }),
+    ...(monitorPort === undefined ? {} : { monitorPort }),
+    ...(syncAlways === undefined ? {} : { syncAlways }),
+    ...tlsFiles("server", "ca"),
+    ...(hosts.length === 1
+      ? {}
+      : {
+          cluster: {
+            name: plan.name,
+            host: listen,
+            port: routePort,
+            routes: hosts.filter((other) => other !== host).map((other) => `${other}:${routePort}`),
+            ...tlsFiles("route", "route-ca"),
+          },
+        }),
   };
 }
 
@@ -164,7 +247,7 @@ async function createMember(dir: string, name: string, pin?: string): Promise<Ma
 
 /** Makes an NKey, writes its seed, returns its public half. */
 async function createLogin(file: string): Promise<string> {
-  await mkdir(join(file, ".."), { recursive: true, mode: 0o700 });
+  await mkdir(dirname(file), { recursive: true, mode: 0o700 });
   const pair = createUser();
   const publicKey = pair.getPublicKey();
   await writeSecretFile(file, pair.getSeed());
@@ -176,20 +259,62 @@ async function writeCertificates(
   plan: ClusterPlan,
   memberFolders: ReadonlyMap<string, string>,
 ): Promise<void> {
-  const { ca, servers, members } = createTls({
-    servers: { [`${plan.name}-1`]: [plan.host] },
+  const names = serverNames(plan);
+  const made = createTls({
+    servers: Object.fromEntries(
+      names.map((name, index) => [name, namesOf(plan.hosts[index] ?? "")]),
+    ),
     members: [...memberFolders.keys()],
   });
   for (const [name, folder] of memberFolders) {
-    const own = members[name];
-    if (own === undefined) continue;
-    await writeFile(join(folder, "ca.pem"), ca.cert);
-    await writeFile(join(folder, "cert.pem"), own.cert);
-    await writeSecretFile(join(folder, "key.pem"), own.key);
+    await writeFile(join(folder, "ca.pem"), made.ca.cert);
+    await writePair(join(folder, "cert.pem"), join(folder, "key.pem"), made.members[name]);
   }
-  const server = servers[`${plan.name}-1`];
-  if (server === undefined) return;
-  const nats = join(plan.dir, folders.nats);
-  await writeFile(join(nats, "server-cert.pem"), server.cert);
-  await writeSecretFile(join(nats, "server-key.pem"), server.key);
+  for (const name of names) {
+    const folder = join(plan.dir, plan.folders.nats(name), "tls");
+    await writeEnd(folder, "server", made.servers[name], "ca", made.ca);
+    if (names.length > 1) {
+      await writeEnd(folder, "route", made.routes[name], "route-ca", made.routeCa);
+    }
+  }
+  await writeAuthorities(join(plan.dir, plan.folders.ca), made, names.length > 1);
+}
+
+/** nats.js 3.3 checks the certificate of a server that it knows by an address as that of localhost. */
+function namesOf(host: string): string[] {
+  return isIP(host) === 0 ? [host] : [host, "localhost"];
+}
+
+async function writeEnd(
+  folder: string,
+  name: string,
+  own: Certificate | undefined,
+  caName: string,
+  ca: Certificate,
+): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await writeFile(join(folder, `${caName}.crt`), ca.cert);
+  await writePair(join(folder, `${name}.crt`), join(folder, `${name}.key`), own);
+}
+
+/** What signs further certificates, and those that follow when these end. */
+async function writeAuthorities(
+  folder: string,
+  { ca, routeCa }: TlsCertificates,
+  hasRoutes: boolean,
+): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await writePair(join(folder, "ca.crt"), join(folder, "ca.key"), ca);
+  if (!hasRoutes) return;
+  await writePair(join(folder, "route-ca.crt"), join(folder, "route-ca.key"), routeCa);
+}
+
+async function writePair(
+  certFile: string,
+  keyFile: string,
+  own: Certificate | undefined,
+): Promise<void> {
+  if (own === undefined) throw new HsmError("ERR_INTERNAL", `no certificate for ${certFile}`);
+  await writeFile(certFile, own.cert);
+  await writeSecretFile(keyFile, own.key);
 }

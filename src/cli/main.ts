@@ -8,7 +8,9 @@ import { Command } from "commander";
 import { describeError } from "../errors.js";
 import { addAuditCommands } from "./audit.js";
 import { addDevCommands } from "./dev/commands.js";
+import { addInitCommand } from "./init.js";
 import { addKeyCommands } from "./key.js";
+import { addProvisionCommand } from "./provision.js";
 import { addSignCommand } from "./sign.js";
 
 const program = new Command("thsm")
@@ -33,6 +35,8 @@ addKeyCommands(program);
 addSignCommand(program);
 addAuditCommands(program);
 addDevCommands(program);
+addInitCommand(program);
+addProvisionCommand(program);
 
 try {
   await program.parseAsync();

@@ -281,7 +281,7 @@ function checkEncryption({ host, tls, cluster }: NatsConfigInput): void {
   }
 }
 
-function isLoopback(host: string): boolean {
+export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
 }
 

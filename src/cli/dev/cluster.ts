@@ -2,7 +2,7 @@
  * @module A development cluster: real nats-server with permissions, n node processes and the
  * PKCS#11 daemon, all below one directory. Bringing it up again starts what does not run.
  */
-import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { readFile, readdir, writeFile } from "node:fs/promises";
 import { createConnection, createServer } from "node:net";
 import { dirname, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -10,18 +10,34 @@ import { fileURLToPath } from "node:url";
 import { describeError, HsmError } from "../../errors.js";
 import { readCluster, type Cluster } from "../../identity/cluster.js";
 import { createLogger } from "../../log.js";
+import { writeSecretFile } from "../../identity/secret-file.js";
 import { connectBus } from "../../streams/connection.js";
-import { provision } from "../../streams/provision.js";
-import { developmentLimits } from "../../streams/settings.js";
-import { createClusterFiles, folders } from "../cluster-files.js";
-import { provisioner } from "../nats-permissions.js";
+import {
+  createClusterFiles,
+  fillDirectory,
+  moduleConfig,
+  type ClusterFolders,
+} from "../cluster-files.js";
 import { findNatsServer } from "../programs.js";
+import { provisionCluster } from "../provision.js";
 import { Processes } from "./processes.js";
 
 /** dist/src, below which the other commands lie. */
 const built = fileURLToPath(new URL("../../", import.meta.url));
 const moduleFile = resolve(built, "../module/libthsm-pkcs11.so");
 const startMs = 20_000;
+
+const folders: ClusterFolders = {
+  nats: () => "nats",
+  node: (name) => join("nodes", name),
+  client: "client",
+  operator: "operator",
+  auditor: "auditor",
+  provisioner: "provisioner",
+  ca: "ca",
+};
+const natsFolder = folders.nats("nats");
+
 /** sun_path on Linux, with its closing zero. */
 const longestSocketPath = 107;
 
@@ -50,7 +66,7 @@ export async function bringUp(options: DevOptions): Promise<DevEnvironment> {
     onStep(`creating identities and configuration in ${dir}`);
     await create(options, dir);
   }
-  const cluster = await readCluster(join(dir, folders.nats, "cluster.toml"));
+  const cluster = await readCluster(join(dir, folders.provisioner, "cluster.toml"));
   const processes = new Processes(dir);
   onStep("starting nats-server");
   await startNats(dir, cluster, processes);
@@ -107,29 +123,14 @@ export async function startNats(
   await processes.start({
     name: "nats",
     command: findNatsServer(),
-    args: ["-c", join(dir, folders.nats, "server.conf")],
+    args: ["-c", join(dir, natsFolder, "server.conf")],
   });
   const { hostname, port } = new URL(cluster.servers[0] ?? "");
   await waitFor("nats-server", processes, "nats", () =>
     accepts({ host: hostname, port: Number(port) }),
   );
-  const connection = await connectBus({
-    servers: cluster.servers,
-    name: provisioner,
-    loginFile: join(dir, folders.nats, "provisioner.nk"),
-    log: createLogger("thsm", "error"),
-    timeoutMs: 5000,
-  });
-  try {
-    await provision(
-      connection,
-      developmentLimits,
-      cluster.nodes.map(({ name }) => name),
-      1,
-    );
-  } finally {
-    await connection.close();
-  }
+  const configFile = join(dir, folders.provisioner, "provisioner.toml");
+  await provisionCluster({ configFile });
   return true;
 }
 
@@ -176,27 +177,28 @@ async function startDaemon(dir: string, processes: Processes): Promise<void> {
   await waitFor("the PKCS#11 daemon", processes, "pkcs11d", () => accepts({ path }));
 }
 
-async function create(options: DevOptions, dir: string): Promise<void> {
-  await mkdir(dir, { recursive: true, mode: 0o700 });
-  try {
-    const port = await freePort();
-    await createClusterFiles({
+async function create({ parties, threshold, token }: DevOptions, dir: string): Promise<void> {
+  const port = await freePort();
+  const socket = join(dir, "pkcs11d.sock");
+  await fillDirectory(dir, async () => {
+    const pin = await createClusterFiles({
       dir,
+      folders,
       name: "dev",
-      parties: options.parties,
-      threshold: options.threshold,
-      token: options.token,
-      host: "127.0.0.1",
+      parties,
+      threshold,
+      token,
+      hosts: ["127.0.0.1"],
       port,
-      listen: "127.0.0.1",
-      natsDir: join(dir, folders.nats),
-      natsStoreDir: join(dir, folders.nats, "store"),
+      natsDir: join(dir, natsFolder),
+      natsStoreDir: join(dir, natsFolder, "store"),
       dataDir: "data",
-      socket: join(dir, "pkcs11d.sock"),
+      socket,
+      pinSource: "pin",
       tls: false,
     });
-    const conf = `# Threshold HSM's PKCS#11 module\nsocket = ${join(dir, "pkcs11d.sock")}\ntoken = ${options.token}\n`;
-    await writeFile(join(dir, "pkcs11.conf"), conf);
+    await writeSecretFile(join(dir, folders.client, "pin"), `${pin}\n`);
+    await writeFile(join(dir, "pkcs11.conf"), moduleConfig(socket, token));
     // For the nats command line, which takes a context file by its path.
     const context = {
       description: "auditor of a development cluster",
@@ -208,11 +210,7 @@ async function create(options: DevOptions, dir: string): Promise<void> {
       join(dir, folders.auditor, "nats-context.json"),
       `${JSON.stringify(context, null, 2)}\n`,
     );
-  } catch (error) {
-    // Half a cluster would be taken for a whole one the next time.
-    await rm(dir, { recursive: true, force: true });
-    throw error;
-  }
+  });
 }
 
 async function environmentOf(dir: string, cluster: Cluster): Promise<DevEnvironment> {
@@ -274,7 +272,7 @@ async function freePort(): Promise<number> {
 async function exists(dir: string): Promise<boolean> {
   const entries: string[] = await readdir(dir).catch(() => []);
   if (entries.length === 0) return false;
-  if (!entries.includes(folders.nats)) {
+  if (!entries.includes(folders.provisioner)) {
     throw new HsmError(
       "ERR_INVALID_ARGUMENT",
       `${dir} holds other files: name a directory that is absent or empty, or a cluster's`,
@@ -284,7 +282,7 @@ async function exists(dir: string): Promise<boolean> {
 }
 
 async function requireNode(dir: string, name: string): Promise<void> {
-  const file = join(resolve(dir), folders.nats, "cluster.toml");
+  const file = join(resolve(dir), folders.provisioner, "cluster.toml");
   try {
     const cluster = await readCluster(file);
     if (cluster.find("node", name) !== undefined) return;

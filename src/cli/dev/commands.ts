@@ -1,8 +1,8 @@
 /** @module `thsm dev …`: a whole cluster on one machine, for trying and testing. */
 import { once } from "node:events";
-import { InvalidArgumentError, type Command } from "commander";
-import { HsmError } from "../../errors.js";
+import type { Command } from "commander";
 import { print, say, type GlobalOptions } from "../context.js";
+import { chooseThreshold, withParties, type PartiesFlags } from "../parties.js";
 import {
   bringUp,
   killNode,
@@ -14,10 +14,8 @@ import {
 
 const defaultDir = "./thsm-dev";
 
-interface UpFlags {
+interface UpFlags extends PartiesFlags {
   readonly dir: string;
-  readonly parties: number;
-  readonly threshold?: number;
   readonly token: string;
   readonly detach?: boolean;
 }
@@ -30,12 +28,9 @@ export function addDevCommands(program: Command): void {
     process.env["THSM_DIR"] ?? defaultDir,
   ] as const;
 
-  dev
-    .command("up")
+  withParties(dev.command("up"))
     .description("start NATS, the nodes and the PKCS#11 daemon; again: start what does not run")
     .option(...dirFlag)
-    .option("--parties <n>", "how many nodes", parseCount, 5)
-    .option("--threshold <k>", "how many of them sign (default: a majority)", parseCount)
     .option("--token <name>", "name of the token", "dns")
     .option("--detach", "return when all is up, instead of staying until Ctrl-C")
     .addHelpText(
@@ -44,13 +39,7 @@ export function addDevCommands(program: Command): void {
     )
     .action(async (flags: UpFlags) => {
       const { dir, parties, token } = flags;
-      const threshold = flags.threshold ?? Math.floor(parties / 2) + 1;
-      if (threshold * 2 <= parties || threshold > parties) {
-        throw new HsmError(
-          "ERR_INVALID_ARGUMENT",
-          `threshold ${threshold} of ${parties}: it must be more than half of the parties, and at most all`,
-        );
-      }
+      const threshold = chooseThreshold(flags);
       let environment;
       try {
         environment = await bringUp({ dir, parties, threshold, token, onStep: say });
@@ -114,14 +103,6 @@ function exportLines(environment: DevEnvironment): string {
   return Object.entries(environment)
     .map(([name, value]) => `export ${name}='${value.replaceAll("'", String.raw`'\''`)}'`)
     .join("\n");
-}
-
-function parseCount(text: string): number {
-  const count = Number(text);
-  if (!Number.isInteger(count) || count < 2 || count > 32) {
-    throw new InvalidArgumentError("expected a number from 2 to 32");
-  }
-  return count;
 }
 
 function parseNode(text: string): string {
