@@ -7,7 +7,8 @@ const moduleFile = "/usr/local/lib/libthsm-pkcs11.so";
 export function knotConfig(zone: string, token: string): string {
   return `# Knot DNS 3.2 in a container: signs ${zone} with keys that it makes in the HSM.
 server:
-    rundir: /run/knot
+    # The container's own, and empty at each start: a PID file that stays is taken for a running knotd.
+    rundir: /tmp
     listen: 0.0.0.0@5300
 log:
   - target: stderr

@@ -7,7 +7,6 @@ import { dirname, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   JetStreamApiError,
-  jserrors,
   jetstreamManager,
   type JetStreamManager,
   type StreamInfo,
@@ -120,7 +119,8 @@ function isPassing(error: unknown): boolean {
   return (
     code === "ERR_BROKER_UNREACHABLE" ||
     cause instanceof errors.TimeoutError ||
-    cause instanceof jserrors.JetStreamNotEnabled
+    // Not exported by the library.
+    (cause instanceof Error && cause.name === "JetStreamNotEnabled")
   );
 }
 
@@ -234,12 +234,12 @@ async function makeStreams(
   const [first] = existing.values();
   const copies = replicas ?? first?.config.num_replicas ?? (cluster.servers.length >= 3 ? 3 : 1);
 
-  const grown = grow ? await growStreams(manager, existing, wanted) : new Set<string>();
+  const grown = grow ? await growStreams(manager, existing, wanted, copies) : new Set<string>();
   const nodes = cluster.nodes.map(({ name }) => name);
   try {
     await provision(connection, wanted, nodes, copies);
   } catch (error) {
-    throw explained(error, wanted);
+    throw explained(error, wanted, copies);
   }
   const kinds = ["requests", "shares", "audit", "keys", "deals"] as const;
   return {
@@ -278,6 +278,7 @@ async function growStreams(
   manager: JetStreamManager,
   existing: ReadonlyMap<string, StreamInfo>,
   wanted: StreamLimits,
+  copies: number,
 ): Promise<Set<string>> {
   const grown = new Set<string>();
   for (const kind of ["requests", "shares", "audit", "keys"] as const) {
@@ -294,6 +295,7 @@ async function growStreams(
       throw explained(
         new HsmError("ERR_BROKER", `cannot grow ${name}: ${reason}${advice}`, { cause }),
         wanted,
+        copies,
       );
     }
     grown.add(name);
@@ -302,13 +304,13 @@ async function growStreams(
 }
 
 /** The server's refusal, with what to do about it. */
-function explained(error: unknown, wanted: StreamLimits): unknown {
+function explained(error: unknown, wanted: StreamLimits, copies: number): unknown {
   if (!(error instanceof HsmError) || !(error.cause instanceof JetStreamApiError)) return error;
   const sum = Object.values(wanted).reduce((total: number, limit: number) => total + limit, 0);
   const advice = new Map<number, string>([
     [
       apiErrors.insufficientStorage,
-      `the streams reserve ${formatBytes(sum)} together: ask for less, or raise max_file of jetstream and of account THSM in server.conf, below the free disk`,
+      `with ${copies} of each, the streams reserve ${formatBytes(sum * copies)}: ask for less, or raise max_file of jetstream and of account THSM in server.conf, below the free disk`,
     ],
     [
       apiErrors.otherSettings,

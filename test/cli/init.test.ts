@@ -189,7 +189,7 @@ describe("thsm init and thsm provision", function () {
     await init({ storage: 64 * 2 ** 20 });
     await startServers("nats");
     expect(await failure(provision())).to.match(
-      /streams reserve 1608 MiB together: ask for less, or raise max_file/,
+      /with 1 of each, the streams reserve 1608 MiB: ask for less, or raise max_file/,
     );
   });
 
