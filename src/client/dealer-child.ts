@@ -52,6 +52,8 @@ async function handle(message: ToDealer): Promise<void> {
       const plain = serializeKeyShare(share, dealt.group);
       try {
         tell({ op: "sealed", sealed: await sealShare(message.dealing, plain) });
+      } catch {
+        tell({ op: "unsealable", sealingKey: message.dealing.sealingKey });
       } finally {
         plain.fill(0);
       }

@@ -2,7 +2,7 @@
  * @module THSM_AUDIT: what clients and nodes say about their own doings:
  * `thsm.v1.audit.client.<client>.<session>` and `thsm.v1.audit.node.<node>`.
  */
-import { Equals, IsOptional, Matches } from "class-validator";
+import { Equals, Matches } from "class-validator";
 import {
   formatVersion,
   IsCount,
@@ -16,6 +16,7 @@ import {
   IsText,
   IsTime,
   IsVersion,
+  MayBeAbsent,
 } from "./fields.js";
 
 /** First event of a session. */
@@ -55,8 +56,8 @@ export class SigningResult {
   /** One signature an input, base64url. */
   @IsNumberList() readonly signatures!: string[];
   /** Nodes that sent a share proven wrong, and the hashes of those messages. */
-  @IsOptional() @IsList(/^[A-Za-z0-9_-]{1,64}$/, 1, 32, 64) readonly culprits?: string[];
-  @IsOptional() @IsList(/^[0-9a-f]{64}$/, 1, 64, 64) readonly evidence?: string[];
+  @MayBeAbsent() @IsList(/^[A-Za-z0-9_-]{1,64}$/, 1, 32, 64) readonly culprits?: string[];
+  @MayBeAbsent() @IsList(/^[0-9a-f]{64}$/, 1, 64, 64) readonly evidence?: string[];
   /** From first publication to valid signatures. */
   @IsCount() readonly elapsedMs!: number;
   @IsTime() readonly time!: string;

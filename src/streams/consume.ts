@@ -44,6 +44,8 @@ export async function consume(options: ConsumeOptions): Promise<void> {
       const messages = await source.consume({ max_messages: prefetch });
       const stop = (): void => messages.stop();
       signal.addEventListener("abort", stop);
+      // It may have fired while the consumer was looked up.
+      if (signal.aborted) stop();
       try {
         for await (const received of messages) deliver(received, options);
       } finally {

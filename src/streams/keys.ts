@@ -3,7 +3,7 @@
  * replay of this stream. proposed → ready → (sealed shares by THSM_DEAL) → accepted → activated,
  * or abandoned; destroyed → erased.
  */
-import { Equals, IsIn, IsInt, IsOptional, Matches, MaxLength, Min } from "class-validator";
+import { Equals, IsIn, IsInt, Matches, Max, MaxLength, Min } from "class-validator";
 import {
   formatVersion,
   IsCount,
@@ -20,7 +20,9 @@ import {
   IsText,
   IsTime,
   IsVersion,
+  IsX25519Key,
   maxInputs,
+  MayBeAbsent,
 } from "./fields.js";
 
 /** A new key's public record, by the dealer. Its message hash stands for it from then on. */
@@ -47,7 +49,7 @@ export class KeyProposed {
   @IsNumberList() readonly verificationKeys!: string[];
   @IsList(/^[a-z0-9-]+$/, 1, 8, 32) readonly encodings!: string[];
   @IsList(/^[a-z0-9]+$/, 1, 8, 16) readonly hashes!: string[];
-  @IsInt() @Min(1) readonly maxInputs: number = maxInputs;
+  @IsInt() @Min(1) @Max(maxInputs) readonly maxInputs: number = maxInputs;
   @IsIn(["on-failure", "always"]) readonly proofs!: "on-failure" | "always";
   @IsTime() readonly time!: string;
 }
@@ -61,7 +63,7 @@ export class KeyReady {
   @IsParty() readonly party!: number;
   @IsMessageHash() readonly proposal!: string;
   /** 32 bytes, base64url. */
-  @Matches(/^[A-Za-z0-9_-]{43}$/) readonly sealingKey!: string;
+  @IsX25519Key() readonly sealingKey!: string;
   @IsTime() readonly time!: string;
   @IsCount() readonly n!: number;
   @IsMessageHash() readonly prev!: string;
@@ -127,7 +129,7 @@ export class KeyDestroyed {
   @IsKeyId() readonly key!: string;
   @IsName() readonly client!: string;
   @IsMessageHash() readonly proposal!: string;
-  @IsOptional() @IsText(400) readonly reason?: string;
+  @MayBeAbsent() @IsText(400) readonly reason?: string;
   @IsTime() readonly time!: string;
 }
 
