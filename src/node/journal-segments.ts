@@ -35,12 +35,21 @@ export function segmentPath(directory: string, first: number): string {
   return join(directory, `${String(first).padStart(15, "0")}.ndjson`);
 }
 
-/** Oldest first. */
+/** Oldest first; none when there is no such directory yet. */
 export async function listSegments(directory: string): Promise<Segment[]> {
-  return (await readdir(directory))
+  return (await namesIn(directory))
     .filter((name) => segmentName.test(name))
     .toSorted()
     .map((name) => ({ first: Number.parseInt(name, 10), path: join(directory, name) }));
+}
+
+async function namesIn(directory: string): Promise<string[]> {
+  try {
+    return await readdir(directory);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    throw error;
+  }
 }
 
 export function formatLine({ stream, subject, payload, signature }: SignedMessage): string {
