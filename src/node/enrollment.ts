@@ -108,6 +108,14 @@ export class Enrollment {
     while (this.#steps.size > 0) await Promise.all(this.#steps.values());
   }
 
+  /** Drops one-time keys that no dealer will use any more. */
+  forgetStale(): void {
+    const now = this.#options.now();
+    for (const [key, { until }] of this.#sealingKeys) {
+      if (now >= until) this.#sealingKeys.delete(key);
+    }
+  }
+
   #enqueue(key: string, step: () => Promise<void>): void {
     const { log } = this.#options;
     const before = this.#steps.get(key) ?? Promise.resolve();
@@ -158,7 +166,6 @@ export class Enrollment {
       await this.#reject(entry, error);
       return;
     }
-    this.#dropStaleKeys();
     const sealingKey = await createSealingKey();
     this.#sealingKeys.set(record.key, { key: sealingKey, until: now() + dealLifetimeMs });
     await this.#say<KeyReady>(entry, { type: "ready", sealingKey: sealingKey.publicKey });
@@ -262,13 +269,6 @@ export class Enrollment {
     // The stream tells us too, but later; what is journaled is said.
     entry.said.add(event.type);
     log.info({ key, event: event.type }, "key event");
-  }
-
-  #dropStaleKeys(): void {
-    const now = this.#options.now();
-    for (const [key, { until }] of this.#sealingKeys) {
-      if (now >= until) this.#sealingKeys.delete(key);
-    }
   }
 }
 
