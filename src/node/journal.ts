@@ -176,17 +176,18 @@ export async function verifyJournal(
   key: IdentityKey,
   cluster: Cluster,
 ): Promise<number> {
-  let last: JournalEntry | undefined;
+  let before: JournalEntry | undefined;
   for (const segment of await listSegments(directory)) {
-    const entries = await readSegment(segment, key.publicKey.keyId);
-    const [first] = entries;
-    if (first !== undefined && !continues(first, last)) {
-      throw damaged(segment.path, `message ${first.n} does not continue ${last?.n ?? "the start"}`);
+    const { first, last } = await readSegment(segment, key.publicKey.keyId, (entry) => {
+      requireSigned(cluster, entry, segment.path);
+      return false;
+    });
+    if (first !== undefined && !continues(first, before)) {
+      throw damaged(segment.path, `it does not continue message ${before?.n ?? 0}`);
     }
-    for (const entry of entries) requireSigned(cluster, entry, segment.path);
-    last = entries.at(-1) ?? last;
+    before = last ?? before;
   }
-  return last?.n ?? 0;
+  return before?.n ?? 0;
 }
 
 /** The segments from the newest back to the one whose first entry is not needed any more. */
@@ -198,23 +199,22 @@ async function readTail(
   if (segments[0] !== undefined && segments[0].first !== 1) {
     throw damaged(directory, `messages 1 to ${segments[0].first - 1} are missing`);
   }
-  const parts: JournalEntry[][] = [];
+  const parts: (readonly JournalEntry[])[] = [];
   let last: JournalEntry | undefined;
   for (let at = segments.length - 1; at >= 0; at--) {
     const segment = segments[at];
     if (segment === undefined) break;
-    const entries = await readSegment(segment, key.publicKey.keyId);
+    const { first, last: newest, kept } = await readSegment(segment, key.publicKey.keyId, isNeeded);
     const older = segments[at - 1];
     const before = older === undefined ? undefined : await lastEntry(older);
-    const [first] = entries;
     // A crash may have come between making a segment and its first line.
     const isContinued =
       first === undefined ? segment.first === (before?.n ?? 0) + 1 : continues(first, before);
     if (!isContinued) {
       throw damaged(segment.path, `it does not continue message ${before?.n ?? 0}`);
     }
-    last ??= entries.at(-1) ?? before;
-    parts.unshift(entries.filter((entry) => isNeeded(entry)));
+    last ??= newest ?? before;
+    parts.unshift(kept);
     if (first !== undefined && !isNeeded(first)) break;
   }
   return { last, recent: parts.flat() };

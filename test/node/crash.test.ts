@@ -37,9 +37,9 @@ describe("a node that crashes", function () {
 
   it("answers every request once and continues its chain, wherever kill -9 meets it", async () => {
     const sent: SignRequest[] = [];
-    let isLoading = true;
+    const loading = new AbortController();
     const load = (async () => {
-      while (isLoading) {
+      while (!loading.signal.aborted) {
         const request = alice.request(key.id, { expires: timeFromNow(110_000) });
         sent.push(request);
         await alice.send(request);
@@ -54,7 +54,7 @@ describe("a node that crashes", function () {
       if (i % 4 > 0) await node.logged('"serving"');
       else await sleep(randomInt(400));
     }
-    isLoading = false;
+    loading.abort();
     await load;
     const [last] = sent.slice(-1);
     expect(last).to.not.equal(undefined);
@@ -83,13 +83,10 @@ describe("a node that crashes", function () {
     const lost = await alice.ask(key.id);
     // The shares of a machine that lost power without having written them to disk.
     await harness.server.kill();
-    for (const stream of ["THSM_SHARE"]) {
-      const path = join("jetstream", "THSM", "streams", stream);
-      await rm(join(harness.dir, "store", path), { recursive: true });
-      await cp(join(harness.dir, "backup", path), join(harness.dir, "store", path), {
-        recursive: true,
-      });
-    }
+    const path = join("jetstream", "THSM", "streams", "THSM_SHARE");
+    const [store, backup] = [join(harness.dir, "store", path), join(harness.dir, "backup", path)];
+    await rm(store, { recursive: true });
+    await cp(backup, store, { recursive: true });
     await harness.server.restart();
     const again = await eventually("the lost answer", () =>
       alice.answerOf("n1", lost.request).catch(() => undefined),

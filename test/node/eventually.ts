@@ -1,5 +1,6 @@
 /** @module Waiting for what takes its time. */
 import { setTimeout as sleep } from "node:timers/promises";
+import { HsmError } from "../../src/errors.js";
 
 /** Polls until `condition` gives something; fails after 8 s. */
 export async function eventually<T>(
@@ -27,4 +28,9 @@ export async function rejection<E extends Error>(
     throw error;
   }
   throw new Error(`expected a ${type.name}`);
+}
+
+/** The code of the HsmError that `action` rejects with. */
+export async function codeOf(action: Promise<unknown>): Promise<string> {
+  return (await rejection(action, HsmError)).code;
 }

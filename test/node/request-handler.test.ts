@@ -31,6 +31,32 @@ const keyId = "0123456789abcdef0123456789abcdef";
 const noon = Date.parse("2026-01-01T12:00:00.000Z");
 const at = (ms: number): string => new Date(noon + ms).toISOString();
 
+/** A request of alice's, stored at noon. */
+function request(more: object = {}, storedAt: string = at(0)): StoredMessage {
+  const [session, rid] = [randomId(), randomId()];
+  const subject = `thsm.v1.req.alice.${session}.${rid}`;
+  const body = {
+    version: 1,
+    kind: "sign",
+    client: "alice",
+    session,
+    seq: 1,
+    rid,
+    key: keyId,
+    epoch: 0,
+    algorithm: "rsa",
+    scheme: "shoup",
+    parties: [1, 2],
+    encoding: "pkcs1v15",
+    hash: "sha256",
+    inputs: [digest("data")],
+    expires: at(15_000),
+    attempt: 1,
+    ...more,
+  };
+  return storedMessage(keys.alice, streamNames.requests, subject, body, storedAt);
+}
+
 /** A stream that takes everything at once, and a clock that stands still. */
 describe("the request handler", () => {
   let dataDir: string;
@@ -133,30 +159,6 @@ describe("the request handler", () => {
     rmSync(dataDir, { recursive: true, force: true });
   });
 
-  const request = (more: object = {}, storedAt = at(0)): StoredMessage => {
-    const [session, rid] = [randomId(), randomId()];
-    const subject = `thsm.v1.req.alice.${session}.${rid}`;
-    const body = {
-      version: 1,
-      kind: "sign",
-      client: "alice",
-      session,
-      seq: 1,
-      rid,
-      key: keyId,
-      epoch: 0,
-      algorithm: "rsa",
-      scheme: "shoup",
-      parties: [1, 2],
-      encoding: "pkcs1v15",
-      hash: "sha256",
-      inputs: [digest("data")],
-      expires: at(15_000),
-      attempt: 1,
-      ...more,
-    };
-    return storedMessage(keys.alice, streamNames.requests, subject, body, storedAt);
-  };
   /** Delivers messages side by side; returns how each delivery ended, in the order of its end. */
   const deliver = async (...messages: StoredMessage[]): Promise<string[]> => {
     const ends: string[] = [];
