@@ -1,3 +1,125 @@
-/** @module `thsm audit …` */
+/** @module `thsm audit …`: the recorded history, replayed and verified. */
+import { resolve } from "node:path";
 import type { Command } from "commander";
-export function addAuditCommands(_program: Command): void {}
+import {
+  auditExitCode,
+  auditReport,
+  formatFinding,
+  formatSummary,
+  openHistory,
+  verifyHistory,
+  writeHistory,
+  type Finding,
+} from "../client/index.js";
+import { HsmError } from "../errors.js";
+import { readCluster } from "../identity/cluster.js";
+import { print, say, type GlobalOptions } from "./context.js";
+import { auditorConfigOf, startNats } from "./dev/cluster.js";
+import { Processes } from "./dev/processes.js";
+import { showProgress } from "./progress.js";
+
+interface SourceFlags {
+  readonly auditor?: string;
+  readonly dir?: string;
+  readonly offline?: string;
+}
+
+interface VerifyFlags extends SourceFlags {
+  readonly recombine: boolean;
+  readonly notes?: boolean;
+}
+
+export function addAuditCommands(program: Command): void {
+  const audit = program
+    .command("audit")
+    .description("replay the streams and verify what was asked, answered and signed");
+
+  withSource(audit.command("verify"))
+    .description("check every message, chain and signature; say what does not fit")
+    .option("--no-recombine", "do not make the signatures again from their shares (faster)")
+    .option("--notes", "also show what is unusual but no finding")
+    .addHelpText(
+      "after",
+      "\nExit code: 0 clean, 3 something was found, 2 the history could not be read.",
+    )
+    .action(async (flags: VerifyFlags) => {
+      const options = program.opts<GlobalOptions>();
+      await withHistory(flags, async (history) => {
+        const progress = showProgress();
+        const findings: Finding[] = [];
+        const run = verifyHistory(history.source, history.cluster, {
+          recombine: flags.recombine,
+          onProgress: ({ done, total }) => {
+            progress.update(`verified ${done} of ${total} messages`);
+          },
+        });
+        let step = await run.next();
+        while (step.done !== true) {
+          const finding = step.value;
+          if (options.json === true) findings.push(finding);
+          else if (finding.severity === "finding" || flags.notes === true) {
+            process.stdout.write(`${formatFinding(finding)}\n`);
+          }
+          step = await run.next();
+        }
+        const summary = step.value;
+        progress.end(summary.findings === 0 ? "the history is clean" : "the history is NOT clean");
+        print(options, auditReport(summary, findings), formatSummary(summary).trimEnd());
+        process.exitCode = auditExitCode(summary);
+      });
+    });
+
+  withSource(audit.command("export"))
+    .description("write the history to a directory, one JSON object a line, to verify it elsewhere")
+    .argument("<target>", "a directory that is absent or empty")
+    .action(async (target: string, flags: SourceFlags) => {
+      await withHistory(flags, async ({ source }) => {
+        await writeHistory(source, target);
+        print(program.opts<GlobalOptions>(), { target: resolve(target) }, `exported to ${target}`);
+      });
+    });
+}
+
+function withSource(command: Command): Command {
+  return command
+    .option("--auditor <file>", "auditor.toml (default: $THSM_AUDITOR_CONFIG)")
+    .option("--dir <dir>", "a development cluster's directory, running or stopped")
+    .option("--offline <dir>", "an exported history instead of the cluster's streams");
+}
+
+/** Opens the history that the flags name; for a stopped development cluster starts its NATS. */
+async function withHistory(
+  flags: SourceFlags,
+  action: (history: Awaited<ReturnType<typeof openHistory>>) => Promise<void>,
+): Promise<void> {
+  const dir = flags.dir ?? (flags.auditor === undefined ? process.env["THSM_DIR"] : undefined);
+  const configFile =
+    flags.auditor ??
+    (dir === undefined ? process.env["THSM_AUDITOR_CONFIG"] : auditorConfigOf(dir));
+  if (configFile === undefined) {
+    throw new HsmError(
+      "ERR_INVALID_CONFIG",
+      "say whose history: --auditor auditor.toml, or --dir of a development cluster",
+    );
+  }
+  const processes = dir === undefined ? undefined : new Processes(resolve(dir));
+  let isStarted = false;
+  try {
+    if (dir !== undefined && processes !== undefined && flags.offline === undefined) {
+      const cluster = await readCluster(resolve(configFile, "../cluster.toml"));
+      isStarted = await startNats(resolve(dir), cluster, processes);
+      if (isStarted) say("the cluster is down: its NATS runs for the time of this audit");
+    }
+    const history = await openHistory({
+      configFile,
+      ...(flags.offline === undefined ? {} : { exportDir: flags.offline }),
+    });
+    try {
+      await action(history);
+    } finally {
+      await history.close();
+    }
+  } finally {
+    if (isStarted) await processes?.stop("nats");
+  }
+}

@@ -142,7 +142,7 @@ function renderCluster({ name, host, port, routes, tls }: NatsClusterInput): str
     `  listen: ${quoted(address(host, port))}`,
     "  no_advertise: true",
     "  routes: [",
-    ...routes.map((route) => `    ${quoted(`nats-route://${checkedRoute(route)}`)}`),
+    ...routes.map(routeEnd).map((end) => `    "nats-route://${address(end.host, end.port)}"`),
     "  ]",
     ...(tls === undefined ? [] : renderTls(tls, "  ")),
     "}",
@@ -271,8 +271,10 @@ function checkEncryption({ host, tls, cluster }: NatsConfigInput): void {
     throw invalid(`listening on ${JSON.stringify(host)} needs tls: it is not a loopback address`);
   }
   if (cluster === undefined) return;
-  if (cluster.tls === undefined && !isLoopback(cluster.host)) {
-    throw invalid(`routes on ${JSON.stringify(cluster.host)} need tls: not a loopback address`);
+  const ends = [cluster.host, ...cluster.routes.map((route) => routeEnd(route).host)];
+  const exposed = ends.find((end) => !isLoopback(end));
+  if (cluster.tls === undefined && exposed !== undefined) {
+    throw invalid(`routes with ${JSON.stringify(exposed)} need tls: not a loopback address`);
   }
   if (cluster.tls !== undefined && cluster.tls.ca === tls?.ca) {
     throw invalid("routes need a CA of their own: with the clients' CA every client is a server");
@@ -297,10 +299,10 @@ function address(host: string, port: number): string {
   throw invalid(`expected a host name or address, got ${JSON.stringify(host)}`);
 }
 
-function checkedRoute(route: string): string {
+function routeEnd(route: string): { host: string; port: number } {
   const [, host, port] = /^\[?([^\]]+)\]?:(\d+)$/.exec(route) ?? [];
   if (host === undefined) throw invalid(`expected host:port, got ${JSON.stringify(route)}`);
-  return address(host, Number(port));
+  return { host, port: Number(port) };
 }
 
 function path(text: string): string {

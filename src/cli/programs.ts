@@ -7,11 +7,11 @@ import { HsmError } from "../errors.js";
 const tools = fileURLToPath(new URL("../../../.tools/bin", import.meta.url));
 
 /**
- * A program on PATH, where Debian puts servers (outside the PATH of users other than root), or in
- * .tools/bin, where bin/setup puts what it builds.
+ * A program in .tools/bin, where bin/setup puts what it builds, on PATH, or where Debian puts
+ * servers: outside the PATH of users other than root.
  */
 export function findProgram(name: string): string | undefined {
-  return [...(process.env["PATH"] ?? "").split(delimiter), "/usr/local/sbin", "/usr/sbin", tools]
+  return [tools, ...(process.env["PATH"] ?? "").split(delimiter), "/usr/local/sbin", "/usr/sbin"]
     .map((folder) => join(folder, name))
     .find(isExecutable);
 }

@@ -68,7 +68,8 @@ export class Client implements HsmClient {
   }
 
   unlock(pin: string): Promise<Uint8Array> {
-    return this.#identity.open(pin);
+    // Files with a PIN end in a line break, and some programs pass it on (GnuTLS' pin-source).
+    return this.#identity.open(pin.replace(/\r?\n$/, ""));
   }
 
   unlockWithTicket(ticket: Uint8Array): Promise<void> {

@@ -16,6 +16,8 @@ import { IdentityLock } from "./identity-lock.js";
 
 export type * from "./api.js";
 export { encodings, hashes } from "./api.js";
+export * from "./audit/index.js";
+export { openHistory, type AuditOptions, type OpenHistory } from "./auditor.js";
 export { readClientConfig, type ClientConfig } from "./config.js";
 export { parseDigestInfo };
 

@@ -35,12 +35,21 @@ export function segmentPath(directory: string, first: number): string {
   return join(directory, `${String(first).padStart(15, "0")}.ndjson`);
 }
 
-/** Oldest first. */
+/** Oldest first; none when there is no such directory yet. */
 export async function listSegments(directory: string): Promise<Segment[]> {
-  return (await readdir(directory))
+  return (await namesIn(directory))
     .filter((name) => segmentName.test(name))
     .toSorted()
     .map((name) => ({ first: Number.parseInt(name, 10), path: join(directory, name) }));
+}
+
+async function namesIn(directory: string): Promise<string[]> {
+  try {
+    return await readdir(directory);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    throw error;
+  }
 }
 
 export function formatLine({ stream, subject, payload, signature }: SignedMessage): string {
@@ -63,24 +72,43 @@ function parseLine(line: string, where: string): JournalEntry {
   }
 }
 
+/** The ends of a segment, undefined when it is empty, and what was wanted of it. */
+export interface SegmentContent {
+  readonly first: JournalEntry | undefined;
+  readonly last: JournalEntry | undefined;
+  readonly kept: readonly JournalEntry[];
+}
+
 /**
- * The entries of one segment, checked to continue each other and to begin with the number of its
- * name. Bytes behind the last newline are left out.
+ * Reads one segment and checks that its entries continue each other, begin with the number of its
+ * name and name `keyId` as their signer's key. Only what `keep` wants stays in memory. Bytes behind
+ * the last newline are left out.
  * @throws HsmError `ERR_JOURNAL`
  */
-export async function readSegment(segment: Segment): Promise<JournalEntry[]> {
+export async function readSegment(
+  segment: Segment,
+  keyId: string,
+  keep: (entry: JournalEntry) => boolean,
+): Promise<SegmentContent> {
   const bytes = await readFile(segment.path);
-  const entries: JournalEntry[] = [];
+  const kept: JournalEntry[] = [];
+  let first: JournalEntry | undefined;
+  let last: JournalEntry | undefined;
   for (let from = 0, to = bytes.indexOf(newline); to >= 0; to = bytes.indexOf(newline, from)) {
     const entry = parseLine(bytes.toString("utf8", from, to), segment.path);
-    const last = entries.at(-1);
     if (last === undefined ? entry.n !== segment.first : !continues(entry, last)) {
       throw damaged(segment.path, `message ${entry.n} does not continue the one before`);
     }
-    entries.push(entry);
+    // The one part of a line that no hash covers.
+    if (!entry.message.signature.startsWith(`ed25519 ${keyId} `)) {
+      throw damaged(segment.path, `message ${entry.n} is not signed by this node's identity`);
+    }
+    if (keep(entry)) kept.push(entry);
+    first ??= entry;
+    last = entry;
     from = to + 1;
   }
-  return entries;
+  return { first, last, kept };
 }
 
 /** Whether `entry` comes right after `last`, or begins the chain when there is none. */

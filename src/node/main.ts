@@ -113,6 +113,7 @@ async function run({ config, cluster, key }: Loaded): Promise<void> {
   const failures: HsmError[] = [];
   process.once("SIGTERM", () => ending.abort());
   process.once("SIGINT", () => ending.abort());
+  log.info({ dataDir: config.dataDir }, "starting");
   try {
     const onFailure = (error: HsmError): void => {
       failures.push(error);

@@ -35,7 +35,7 @@ interface Item {
 
 export interface OutboxOptions {
   readonly journal: Journal;
-  readonly publisher: Publisher;
+  readonly publisher: Pick<Publisher, "publish">;
   readonly markerPath: string;
   /** Everything up to this number is published, as `readMarker` told. */
   readonly published: number;

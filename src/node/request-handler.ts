@@ -133,8 +133,12 @@ export class RequestHandler {
       ignored.count(isOurs ? error.code : "ERR_INTERNAL", describeError(error));
       return undefined;
     }
-    if (directory.find(request.key)?.state !== "active") await catchUp();
-    const key = directory.find(request.key);
+    let key = directory.find(request.key);
+    if (key === undefined || key.state === "proposed") {
+      // Its events may be on the stream and not yet here.
+      await catchUp();
+      key = directory.find(request.key);
+    }
     if (key === undefined || !key.isAuthorised) {
       ignored.count("ERR_UNKNOWN_KEY", `a request for key ${request.key}`);
       return undefined;

@@ -6,7 +6,7 @@ import type { Logger } from "../log.js";
 import type { Application, Applications } from "./application.js";
 import { ckr } from "./ckr.js";
 import { ckrOf, isTransient } from "./errors-to-ckr.js";
-import { opName, type Call, type CallContext, type Handler } from "./handlers.js";
+import type { Call, CallContext, Handler } from "./handlers.js";
 import { frame, FrameReader } from "./rpc/framing.js";
 import {
   encodeReply,
@@ -14,10 +14,12 @@ import {
   parseHello,
   parseRequest,
   protocolVersion,
+  type Greeting,
   type Hello,
   type ReplyKind,
   type Request,
 } from "./rpc/messages.js";
+import { opName } from "./rpc/ops.js";
 
 /** How often a call that is under way shows that the daemon lives. */
 const signOfLifeMs = 1000;
@@ -62,7 +64,7 @@ export class Connection {
   /** Ends the connection: now, or after the call under way. */
   close(): void {
     this.#isClosing = true;
-    if (!this.#isBusy) this.#socket.end();
+    if (!this.#isBusy) this.#socket.destroySoon();
   }
 
   destroy(): void {
@@ -109,14 +111,20 @@ export class Connection {
     this.#hello = hello;
     if (hello.version !== protocolVersion) {
       this.#services.log.warn({ version: hello.version }, "module of another protocol version");
-      this.#socket.end(frame(encodeWelcome("version")));
+      this.#refuse("version");
     } else if (!this.#isWelcome) {
       this.#services.log.warn({ program: hello.program, pid: hello.pid }, "too many connections");
-      this.#socket.end(frame(encodeWelcome("busy")));
+      this.#refuse("busy");
     } else {
       this.#application = this.#services.applications.attach(hello);
       this.#socket.write(frame(encodeWelcome("welcome")));
     }
+  }
+
+  /** Not end(): a module that does not read its idle sockets would keep this one half open. */
+  #refuse(greeting: Greeting): void {
+    this.#socket.write(frame(encodeWelcome(greeting)));
+    this.#socket.destroySoon();
   }
 
   async #answer(
@@ -138,7 +146,7 @@ export class Connection {
     } finally {
       clearInterval(timer);
       this.#isBusy = false;
-      if (this.#isClosing) this.#socket.end();
+      if (this.#isClosing) this.#socket.destroySoon();
     }
   }
 

@@ -9,21 +9,11 @@ import type { KeyDirectory, KeyReference } from "./key-directory.js";
 import { toSignInput } from "./mechanisms.js";
 import { handlesOf } from "./objects.js";
 import { Reader, Writer } from "./rpc/codec.js";
-import { ops, parsers, type OpName, type Requests } from "./rpc/ops.js";
+import { parsers, type OpName, type Requests } from "./rpc/ops.js";
 
 const maxIdBytes = 255;
 const maxLabelCharacters = 64;
 const noBody = Buffer.alloc(0);
-const opNames: readonly OpName[] = [
-  "login",
-  "resume",
-  "logout",
-  "keys",
-  "sign",
-  "verify",
-  "generate",
-  "destroy",
-];
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Whose call it is, and what it may use. */
@@ -36,11 +26,6 @@ export interface CallContext {
 /** A call whose request has been read and found well formed. */
 export type Call = (context: CallContext) => Promise<Uint8Array>;
 type Prepare = (body: Uint8Array) => Call;
-
-/** The name of an op; `undefined` for a number that is none. */
-export function opName(op: number): OpName | undefined {
-  return opNames.find((name) => ops[name] === op);
-}
 
 export class Handler {
   readonly #applications: Applications;

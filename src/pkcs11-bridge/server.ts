@@ -1,4 +1,5 @@
 /** @module The daemon's Unix socket, and the connections on it. */
+import { setMaxListeners } from "node:events";
 import { chmod, lstat, stat, unlink } from "node:fs/promises";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
@@ -37,6 +38,8 @@ export class Pkcs11Server {
 
   constructor(options: ServerOptions) {
     this.#options = options;
+    // Every call under way listens to it.
+    setMaxListeners(0, this.#stop.signal);
     this.#applications = new Applications(options.log);
     this.#services = {
       applications: this.#applications,
@@ -117,7 +120,10 @@ async function removeStale(path: string): Promise<void> {
 function isAnswered(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = connect(path);
-    probe.once("connect", () => resolve(true));
+    probe.once("connect", () => {
+      probe.destroy();
+      resolve(true);
+    });
     probe.once("error", () => resolve(false));
-  }).then((answered) => answered === true);
+  });
 }

@@ -79,7 +79,9 @@ export class StreamReader {
     const inFlight: Promise<Entry | undefined>[] = [];
     let next = from;
     for (let seq = from; seq <= to; seq++) {
-      while (inFlight.length < window && next <= to) {
+      // Refilled by the half: gets that are asked for in one turn share one write to the socket.
+      const most = inFlight.length <= window / 2 ? window : inFlight.length;
+      while (inFlight.length < most && next <= to) {
         const pending = this.at(stream, next++);
         // Awaited in its turn below; until then a failure must not count as unhandled.
         pending.catch(() => undefined);

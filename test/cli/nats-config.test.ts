@@ -54,6 +54,8 @@ describe("renderNatsConfig", () => {
     }
     const place = { name: "thsm", port: 6222, routes: [] };
     refuses({ cluster: { ...place, host: "0.0.0.0" } }, /routes .* need tls/);
+    const routes = ["127.0.0.1:6222", "other.example:6222"];
+    refuses({ cluster: { ...place, host: "127.0.0.1", routes } }, /routes .* need tls/);
     for (const host of ["127.0.0.1", "localhost", "::1"]) {
       expect(renderNatsConfig({ ...input, host })).not.to.include("verify: true");
     }

@@ -162,6 +162,17 @@ for (const binary of binaries) {
       expect(mine.headers?.last("Nats-Subject")).to.equal("thsm.v1.share.n1.alice.s2.r2");
     });
 
+    it("lets a reply subject through, so that the newest message may be anybody's", async () => {
+      // A fact about servers, not a wish: readers must verify signatures and be ready for this.
+      const planted = "thsm.v1.share.n1.alice.s3.planted";
+      of("alice").publish("thsm.v1.req.alice.s3.r1", "asked", { reply: planted });
+      const newest = `${get}.THSM_SHARE.thsm.v1.share.n1.alice.s3.>`;
+      let answer = await of("n1").request(newest);
+      while (answer.headers?.code === 404) answer = await of("n1").request(newest);
+      expect(answer.headers?.last("Nats-Subject")).to.equal(planted);
+      expect(answer.json()).to.include({ stream: "THSM_REQ" });
+    });
+
     it("cannot be talked into another's messages by the body of a direct get", async () => {
       for (const body of [{ seq: 1 }, { last_by_subj: "thsm.v1.share.n2.>" }]) {
         const subject = `${get}.THSM_SHARE.thsm.v1.share.n1.>`;

@@ -1,6 +1,5 @@
 /**
- * @module The other side of a node: a client and dealer, no cleverer than a test needs. Reads
- * everything with the provisioner's eyes where a client may not.
+ * @module The other side of a node: a client and dealer, no cleverer than a test needs.
  */
 import { createHash, randomBytes } from "node:crypto";
 import type { NatsConnection } from "nats";
@@ -23,7 +22,7 @@ import {
   type StreamName,
 } from "../../src/streams/subjects.js";
 import type { TestKey } from "../support/keys.js";
-import { eventually } from "./harness.js";
+import { eventually } from "./eventually.js";
 
 export const randomId = (): string => toBase64url(randomBytes(16));
 export const timeFromNow = (ms = 0): string => new Date(Date.now() + ms).toISOString();

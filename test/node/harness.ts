@@ -5,12 +5,13 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync } from "node:fs";
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { createUser, type KeyPair } from "@nats-io/nkeys";
+import { expect } from "chai";
 import type { NatsConnection } from "nats";
 import { renderNatsConfig } from "../../src/cli/nats-config.js";
 import { readCluster, type Cluster } from "../../src/identity/cluster.js";
@@ -18,8 +19,13 @@ import { createIdentityFile, readIdentityFile } from "../../src/identity/identit
 import type { IdentityKey } from "../../src/identity/identity-key.js";
 import { silentLogger } from "../../src/log.js";
 import { connectBus } from "../../src/streams/connection.js";
+import { verifyMessage, type StoredMessage } from "../../src/streams/envelope.js";
 import { provision } from "../../src/streams/provision.js";
+import { StreamReader } from "../../src/streams/read.js";
 import type { StreamLimits } from "../../src/streams/settings.js";
+import { allAudit, allKeys, allShares, streamNames } from "../../src/streams/subjects.js";
+import { parseJson } from "../../src/validate.js";
+import { FakeClient } from "./fake-client.js";
 import { startNatsServer, type NatsServer } from "../support/nats-server.js";
 
 const mebibyte = 1 << 20;
@@ -38,18 +44,24 @@ process.on("exit", () => {
 
 export const nodeNames: readonly string[] = ["n1", "n2", "n3"];
 export const clientNames: readonly string[] = ["alice", "bob", "eve"];
+const auditor = "aud";
 
 export interface Harness {
   readonly dir: string;
   readonly server: NatsServer;
   readonly cluster: Cluster;
-  readonly keys: Readonly<Record<string, IdentityKey>>;
-  /** Logs in as a member, or as "provisioner". */
-  connect(name: string): Promise<NatsConnection>;
-  /** node.toml of a node, with further lines. */
-  configure(name: string, ...lines: string[]): Promise<string>;
-  dataDir(name: string): string;
-  stop(): Promise<void>;
+  /** A member's identity key. */
+  key: (name: string) => IdentityKey;
+  /** Logs in as a member. */
+  connect: (name: string) => Promise<NatsConnection>;
+  /** A client that is connected. */
+  client: (name: string) => Promise<FakeClient>;
+  /** node.toml of a node, with further lines. Returns its path. */
+  configure: (name: string, ...lines: string[]) => Promise<string>;
+  dataDir: (name: string) => string;
+  /** Everything that a node has on the streams, each message once, by its number. */
+  chainOf: (node: string) => Promise<ChainedMessage[]>;
+  stop: () => Promise<void>;
 }
 
 /** alice and bob share the token "zones"; eve has "other" for herself. */
@@ -58,14 +70,14 @@ export async function startHarness(streamLimits: StreamLimits = limits): Promise
   const logins: Record<string, KeyPair> = { provisioner: createUser() };
   const keys: Record<string, IdentityKey> = {};
   const members: string[] = [];
-  for (const name of [...nodeNames, ...clientNames]) {
+  for (const name of [...nodeNames, ...clientNames, auditor]) {
     const login = createUser();
     logins[name] = login;
     const publicKey = await createIdentityFile(join(dir, `${name}.identity`), name);
     keys[name] = (await readIdentityFile(join(dir, `${name}.identity`))).openUnprotected();
     const seed = new TextDecoder().decode(login.getSeed());
     await writeFile(join(dir, `${name}.nk`), seed, { mode: 0o600 });
-    const role = nodeNames.includes(name) ? "node" : "client";
+    const role = name === auditor ? "auditor" : nodeNames.includes(name) ? "node" : "client";
     members.push(
       `[[${role}]]\nname = "${name}"\nidentity = "${publicKey.text}"\nlogin = "${login.getPublicKey()}"\n`,
     );
@@ -82,7 +94,7 @@ export async function startHarness(streamLimits: StreamLimits = limits): Promise
     nodes: users(nodeNames),
     clients: users(clientNames),
     operators: [],
-    auditors: [],
+    auditors: users([auditor]),
     provisioner: logins["provisioner"]?.getPublicKey() ?? "",
     archivers: [],
   });
@@ -109,16 +121,27 @@ export async function startHarness(streamLimits: StreamLimits = limits): Promise
     return connection;
   };
   await provision(await connect("provisioner"), streamLimits, nodeNames, 1);
+  const cluster = await readCluster(join(dir, "cluster.toml"));
+  const clients: FakeClient[] = [];
+  const key = (name: string): IdentityKey => {
+    const found = keys[name];
+    if (found === undefined) throw new Error(`no member is named ${name}`);
+    return found;
+  };
   const dataDir = (name: string): string => join(dir, `data-${name}`);
   return {
     dir,
     server,
-    cluster: await readCluster(join(dir, "cluster.toml")),
-    keys,
+    cluster,
+    key,
     connect,
+    async client(name) {
+      const client = new FakeClient(name, await connect(name), key(name), cluster);
+      clients.push(client);
+      return client;
+    },
     dataDir,
     async configure(name, ...lines) {
-      await mkdir(dir, { recursive: true });
       const path = join(dir, `${name}.toml`);
       const text = [
         `version = 1\nname = "${name}"\ncluster = "cluster.toml"`,
@@ -129,13 +152,56 @@ export async function startHarness(streamLimits: StreamLimits = limits): Promise
       await writeFile(path, text);
       return path;
     },
+    async chainOf(node) {
+      const reader = new StreamReader(await connect(auditor));
+      return await readChain(reader, cluster, node);
+    },
     async stop() {
+      for (const client of clients) client.close();
       for (const connection of connections) await connection.close();
       for (const child of running) child.kill("SIGKILL");
       await server.stop();
       await rm(dir, { recursive: true, force: true, maxRetries: 5 });
     },
   };
+}
+
+/** A message of a node's chain as its streams hold it. */
+export interface ChainedMessage {
+  readonly n: number;
+  readonly prev: string;
+  readonly message: StoredMessage;
+}
+
+async function readChain(
+  reader: StreamReader,
+  cluster: Cluster,
+  node: string,
+): Promise<ChainedMessage[]> {
+  const chain = new Map<string, ChainedMessage>();
+  for (const [stream, filter] of [
+    [streamNames.shares, allShares],
+    [streamNames.audit, allAudit],
+    [streamNames.keys, allKeys],
+  ] as const) {
+    const last = await reader.lastSeq(stream, filter);
+    for await (const entry of reader.replay(stream, 1, last)) {
+      if (!("message" in entry) || verifyMessage(cluster, entry.message).name !== node) continue;
+      const { n, prev } = parseJson(entry.message.payload) as ChainedMessage;
+      chain.set(entry.message.hash, { n, prev, message: entry.message });
+    }
+  }
+  return [...chain.values()].toSorted((a, b) => a.n - b.n);
+}
+
+/** Fails unless the messages are numbered 1, 2, 3… and each names the one before. */
+export function expectContiguous(chain: readonly ChainedMessage[]): void {
+  let before = "0".repeat(64);
+  for (const [index, { n, prev, message }] of chain.entries()) {
+    expect(n).to.equal(index + 1);
+    expect(prev).to.equal(before);
+    before = message.hash;
+  }
 }
 
 export interface NodeProcess {
@@ -148,6 +214,8 @@ export interface NodeProcess {
   /** SIGTERM; resolves with the exit status. */
   stop(): Promise<number | null>;
   ended(): Promise<number | null>;
+  /** What it occupies of the machine's memory. */
+  residentBytes(): Promise<number>;
 }
 
 /** A thsm-node process; `args` in front of `--config`. */
@@ -181,6 +249,10 @@ export function spawnNode(config: string, ...args: string[]): NodeProcess {
     kill: async () => void (await end("SIGKILL")),
     stop: () => end("SIGTERM"),
     ended: () => exit,
+    async residentBytes() {
+      const status = await readFile(`/proc/${child.pid}/status`, "utf8");
+      return 1024 * Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]);
+    },
   };
 }
 
@@ -189,18 +261,4 @@ export async function startServing(config: string): Promise<NodeProcess> {
   const node = spawnNode(config);
   await node.logged('"serving"');
   return node;
-}
-
-/** Polls until `condition` gives something; fails after 8 s. */
-export async function eventually<T>(
-  what: string,
-  condition: () => Promise<T | undefined> | T | undefined,
-): Promise<T> {
-  const deadline = Date.now() + 8000;
-  for (;;) {
-    const result = await condition();
-    if (result !== undefined && result !== false) return result;
-    if (Date.now() > deadline) throw new Error(`waited in vain for ${what}`);
-    await sleep(10);
-  }
 }

@@ -74,16 +74,27 @@ export async function takeDown(dir: string): Promise<string[]> {
   return names;
 }
 
-/** @throws HsmError `ERR_INVALID_CONFIG` when there is no such node */
+/** @throws HsmError `ERR_INVALID_ARGUMENT` when there is no such node */
 export async function stopNode(dir: string, name: string): Promise<boolean> {
   await requireNode(dir, name);
   return await new Processes(resolve(dir)).stop(name);
 }
 
-/** @throws HsmError `ERR_INVALID_CONFIG` when there is no such node, or it does not start */
+/** SIGKILL. @throws HsmError `ERR_INVALID_ARGUMENT` when there is no such node */
+export async function killNode(dir: string, name: string): Promise<boolean> {
+  await requireNode(dir, name);
+  return await new Processes(resolve(dir)).kill(name);
+}
+
+/** @throws HsmError `ERR_INVALID_ARGUMENT` when there is no such node, or it does not start */
 export async function startOneNode(dir: string, name: string): Promise<void> {
   await requireNode(dir, name);
   await startNode(resolve(dir), name, new Processes(resolve(dir)));
+}
+
+/** Where an auditor of a development cluster has its configuration. */
+export function auditorConfigOf(dir: string): string {
+  return join(resolve(dir), folders.auditor, "auditor.toml");
 }
 
 /** Starts nats-server on a cluster's streams unless it runs; returns whether it was started. */

@@ -3,7 +3,14 @@ import { once } from "node:events";
 import { InvalidArgumentError, type Command } from "commander";
 import { HsmError } from "../../errors.js";
 import { print, say, type GlobalOptions } from "../context.js";
-import { bringUp, startOneNode, stopNode, takeDown, type DevEnvironment } from "./cluster.js";
+import {
+  bringUp,
+  killNode,
+  startOneNode,
+  stopNode,
+  takeDown,
+  type DevEnvironment,
+} from "./cluster.js";
 
 const defaultDir = "./thsm-dev";
 
@@ -78,6 +85,17 @@ export function addDevCommands(program: Command): void {
     .action(async (node: string, { dir }: { dir: string }) => {
       const wasRunning = await stopNode(dir, node);
       const text = wasRunning ? `stopped ${node}` : `${node} did not run`;
+      print(program.opts<GlobalOptions>(), { node, wasRunning }, text);
+    });
+
+  dev
+    .command("kill-node")
+    .description("end one node without warning, as a crash does")
+    .argument("<node>", "its number, or its name", parseNode)
+    .option(...dirFlag)
+    .action(async (node: string, { dir }: { dir: string }) => {
+      const wasRunning = await killNode(dir, node);
+      const text = wasRunning ? `killed ${node}` : `${node} did not run`;
       print(program.opts<GlobalOptions>(), { node, wasRunning }, text);
     });
 

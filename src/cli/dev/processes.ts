@@ -87,6 +87,15 @@ export class Processes {
     return pid !== undefined;
   }
 
+  /** SIGKILL, as a crash. False when it did not run. */
+  async kill(name: string): Promise<boolean> {
+    const pid = await this.find(name);
+    if (pid === undefined) return false;
+    process.kill(pid, "SIGKILL");
+    while ((await this.find(name)) !== undefined) await sleep(10);
+    return true;
+  }
+
   /** Names of all that were started and not stopped, running or not. */
   async known(): Promise<string[]> {
     const files = await readdir(this.#records).catch(() => []);

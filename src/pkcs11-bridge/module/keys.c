@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "clock.h"
 #include "module.h"
 #include "rpc.h"
 
@@ -47,13 +48,16 @@ static CK_RV take_page(struct refresh *refresh, struct reader *body)
 
 static CK_RV fetch(struct refresh *refresh, const char *label, bool once, unsigned timeout_ms)
 {
+  int64_t deadline = clock_now() + timeout_ms;
   do {
+    int64_t left = deadline - clock_now();
+    if (left <= 0) return CKR_DEVICE_ERROR;
     uint8_t buffer[128];
     struct writer body = writer_over(buffer, sizeof buffer);
     write_text(&body, label);
     write_fixed(&body, refresh->known, REVISION_SIZE);
     write_u32(&body, (uint32_t)refresh->list.count);
-    struct call call = {.op = OP_KEYS, .body = &body, .timeout_ms = timeout_ms, .once = once};
+    struct call call = {.op = OP_KEYS, .body = &body, .timeout_ms = (unsigned)left, .once = once};
     struct reply reply;
     CK_RV result = rpc_call(refresh->generation, &call, &reply);
     if (result == CKR_OK) result = take_page(refresh, &reply.body);

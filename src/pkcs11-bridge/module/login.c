@@ -10,6 +10,29 @@
 
 enum { LOGOUT_MS = 1000, RESUMES_MAX = 3, PIN_MAX = 255 };
 
+static CK_RV end_stale_login(uint64_t generation, CK_SLOT_ID slot)
+{
+  log_line("the login is no longer valid (the PIN was changed): log in again");
+  CK_RV result = module_enter_again(generation);
+  if (result != CKR_OK) return result;
+  module_forget_login(slot);
+  return module_leave_with(CKR_USER_NOT_LOGGED_IN);
+}
+
+/* A C_Logout in another thread may have been overtaken by our RESUME: it must win. */
+static CK_RV check_still_logged_in(uint64_t generation, CK_SLOT_ID slot)
+{
+  char label[CONFIG_LABEL_MAX + 1];
+  CK_RV result = module_enter_again(generation);
+  if (result != CKR_OK) return result;
+  bool logged_in = module.tokens[slot].logged_in;
+  memcpy(label, module.config.tokens[slot], sizeof label);
+  module_leave();
+  if (logged_in) return CKR_OK;
+  tell_logout(generation, label);
+  return CKR_USER_NOT_LOGGED_IN;
+}
+
 static CK_RV resume(uint64_t generation, CK_SLOT_ID slot, unsigned timeout_ms)
 {
   uint8_t buffer[4 + CONFIG_LABEL_MAX + TICKET_SIZE];
@@ -26,13 +49,8 @@ static CK_RV resume(uint64_t generation, CK_SLOT_ID slot, unsigned timeout_ms)
   result = logged_in ? rpc_call(generation, &call, &reply) : CKR_USER_NOT_LOGGED_IN;
   reply_free(&reply);
   explicit_bzero(buffer, sizeof buffer);
-  if (result != CKR_PIN_INCORRECT) return result;
-
-  log_line("the login is no longer valid (the PIN was changed): log in again");
-  result = module_enter_again(generation);
-  if (result != CKR_OK) return result;
-  module_forget_login(slot);
-  return module_leave_with(CKR_USER_NOT_LOGGED_IN);
+  if (result == CKR_PIN_INCORRECT) return end_stale_login(generation, slot);
+  return result == CKR_OK ? check_still_logged_in(generation, slot) : result;
 }
 
 CK_RV call_as_user(uint64_t generation, CK_SLOT_ID slot, struct call *call, struct reply *reply)
@@ -65,6 +83,26 @@ void tell_logout(uint64_t generation, const char *label)
   if (result != CKR_OK) pool_close_idle();
 }
 
+/* Keeps the ticket, unless another thread has closed the session or logged in meanwhile. */
+static CK_RV accept_login(uint64_t generation, CK_SESSION_HANDLE handle, CK_SLOT_ID slot, struct reader *body)
+{
+  struct bytes ticket = read_bytes(body);
+  if (!reader_done(body) || ticket.size != TICKET_SIZE) return rpc_malformed();
+  CK_RV result = module_enter_again(generation);
+  if (result != CKR_OK) return result;
+  if (module.tokens[slot].logged_in) return module_leave_with(CKR_USER_ALREADY_LOGGED_IN);
+  if (session_find(handle) == NULL) {
+    char label[CONFIG_LABEL_MAX + 1];
+    memcpy(label, module.config.tokens[slot], sizeof label);
+    module_leave();
+    tell_logout(generation, label);
+    return CKR_SESSION_CLOSED;
+  }
+  memcpy(secret_ticket(slot), ticket.data, TICKET_SIZE);
+  module.tokens[slot].logged_in = true;
+  return module_leave_with(CKR_OK);
+}
+
 /* C_Login, section 5.6. */
 CK_RV C_Login(CK_SESSION_HANDLE handle, CK_USER_TYPE user, CK_UTF8CHAR_PTR pin, CK_ULONG pin_size)
 {
@@ -89,21 +127,7 @@ CK_RV C_Login(CK_SESSION_HANDLE handle, CK_USER_TYPE user, CK_UTF8CHAR_PTR pin, 
   struct reply reply;
   result = rpc_call(generation, &call, &reply);
   explicit_bzero(buffer, sizeof buffer);
-  struct bytes ticket = {0};
-  if (result == CKR_OK) {
-    ticket = read_bytes(&reply.body);
-    if (!reader_done(&reply.body) || ticket.size != TICKET_SIZE) result = rpc_malformed();
-  }
-  if (result == CKR_OK) result = module_enter_again(generation);
-  if (result == CKR_OK) {
-    if (session_find(handle) == NULL) result = CKR_SESSION_CLOSED;
-    else if (module.tokens[slot].logged_in) result = CKR_USER_ALREADY_LOGGED_IN;
-    else {
-      memcpy(secret_ticket(slot), ticket.data, TICKET_SIZE);
-      module.tokens[slot].logged_in = true;
-    }
-    module_leave();
-  }
+  if (result == CKR_OK) result = accept_login(generation, handle, slot, &reply.body);
   reply_free(&reply);
   return result;
 }

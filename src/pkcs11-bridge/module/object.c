@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { ATTRIBUTES_MAX = 128 }; /* of one object on the wire; the daemon sends about 35 */
+
 void object_clear(struct object *object)
 {
   for (CK_ULONG i = 0; i < object->count; i++) free(object->attributes[i].value);
@@ -103,7 +105,7 @@ bool object_parse(struct object *object, struct reader *reader)
 {
   *object = (struct object){.handle = read_u64(reader)};
   uint16_t count = read_u16(reader);
-  bool good = object->handle != 0 && (object->handle & HANDLE_LOCAL) == 0;
+  bool good = object->handle != 0 && (object->handle & HANDLE_LOCAL) == 0 && count <= ATTRIBUTES_MAX;
   for (uint16_t i = 0; good && i < count; i++) {
     uint32_t type = read_u32(reader);
     uint8_t kind = read_u8(reader);

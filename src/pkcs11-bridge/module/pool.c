@@ -66,24 +66,30 @@ bool pool_open(uint64_t generation, const char *path)
   return true;
 }
 
-void pool_close_idle(void)
+/* With the lock held. */
+static void drop_idle(void)
 {
-  (void)pthread_mutex_lock(&lock);
   for (unsigned i = 0; i < ENTRIES; i++) {
     if (entries[i].use == IDLE) drop(&entries[i]);
   }
+}
+
+void pool_close_idle(void)
+{
+  (void)pthread_mutex_lock(&lock);
+  drop_idle();
   (void)pthread_mutex_unlock(&lock);
 }
 
 void pool_close(void)
 {
-  pool_close_idle();
   (void)pthread_mutex_lock(&lock);
   current = 0;
+  drop_idle();
   for (unsigned i = 0; i < ENTRIES; i++) {
     struct entry *entry = &entries[i];
     /* Its owner will see the end of the stream and close it. */
-    if (entry->use == BUSY && entry->fd >= 0 && is_ours(entry)) (void)shutdown(entry->fd, SHUT_RDWR);
+    if (entry->use == BUSY && is_ours(entry)) (void)shutdown(entry->fd, SHUT_RDWR);
   }
   (void)pthread_mutex_unlock(&lock);
 }

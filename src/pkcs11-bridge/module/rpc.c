@@ -111,16 +111,13 @@ CK_RV rpc_call(uint64_t generation, struct call *call, struct reply *reply)
     if (acquired == ACQUIRE_INCOMPATIBLE) return CKR_DEVICE_ERROR;
     if (acquired == ACQUIRED) {
       enum outcome outcome = exchange(connection.fd, call, deadline, reply, &code);
-      if (outcome == BROKEN) {
-        pool_discard(&connection);
-        call->resent = true;
-      } else {
-        pool_release(&connection);
-      }
+      if (outcome == BROKEN) pool_discard(&connection);
+      else pool_release(&connection);
       if (outcome == ANSWERED) {
         note_answer();
         return code;
       }
+      call->resent = true;
       reply_free(reply);
       /* A pooled socket of a daemon that is gone says nothing about the new daemon. */
       if (outcome == BROKEN && connection.reused && !call->once) continue;

@@ -37,7 +37,7 @@ struct reply {
 CK_RV rpc_call(uint64_t generation, struct call *call, struct reply *reply);
 /* Wipes and frees: a reply may hold a ticket. */
 void reply_free(struct reply *reply);
-/* For replies whose body does not parse: says so once a time, and returns CKR_DEVICE_ERROR. */
+/* For replies that do not parse: says so, and returns CKR_DEVICE_ERROR. */
 CK_RV rpc_malformed(void);
 
 #endif

@@ -9,17 +9,17 @@ enum { PAGE_SIZE = CONFIG_TOKENS_MAX * TICKET_SIZE };
 
 static uint8_t *page;
 
-int secret_open(void)
+bool secret_open(void)
 {
-  if (page != NULL) return 1;
+  if (page != NULL) return true;
   void *memory = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) return 0;
+  if (memory == MAP_FAILED) return false;
   /* Best effort, all three: a small RLIMIT_MEMLOCK must not stop a name server from signing. */
   (void)mlock(memory, PAGE_SIZE);
   (void)madvise(memory, PAGE_SIZE, MADV_DONTDUMP);
   (void)madvise(memory, PAGE_SIZE, MADV_WIPEONFORK);
   page = memory;
-  return 1;
+  return true;
 }
 
 uint8_t *secret_ticket(size_t slot) { return page + slot * TICKET_SIZE; }

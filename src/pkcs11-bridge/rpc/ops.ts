@@ -2,17 +2,27 @@
 import { readMechanism, type MechanismInput } from "../mechanisms.js";
 import type { Reader } from "./codec.js";
 
-export const ops = {
-  login: 1,
-  resume: 2,
-  logout: 3,
-  keys: 4,
-  sign: 5,
-  verify: 6,
-  generate: 7,
-  destroy: 8,
-} as const;
-export type OpName = keyof typeof ops;
+/** In the order of their numbers, from 1 on. */
+export const opNames = [
+  "login",
+  "resume",
+  "logout",
+  "keys",
+  "sign",
+  "verify",
+  "generate",
+  "destroy",
+] as const;
+export type OpName = (typeof opNames)[number];
+
+/** The name of a number; `undefined` when it is no op. */
+export function opName(op: number): OpName | undefined {
+  return opNames[op - 1];
+}
+
+export function opNumber(name: OpName): number {
+  return opNames.indexOf(name) + 1;
+}
 
 /** The bodies, read. */
 export interface Requests {

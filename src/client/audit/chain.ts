@@ -1,0 +1,176 @@
+/**
+ * @module A node's hash chain over everything it publishes, whichever stream holds it: numbers 1, 2, 3 …,
+ * each message naming the hash of the one before. Fed in any order, because no order across streams
+ * can be trusted. Costs 32 bytes a message: a second message of a number must be told from a repeat.
+ */
+import type { StoredMessage } from "../../streams/envelope.js";
+import type { ChainLink } from "./admit.js";
+import type { Report } from "./findings.js";
+
+const hashLength = 32;
+/** Before a chain's first message stands this. */
+const beginning = "0".repeat(2 * hashLength);
+
+/** Numbers without a gap, from `first` on. */
+class Run {
+  readonly first: number;
+  readonly prev: string;
+  readonly message: Pick<StoredMessage, "stream" | "seq">;
+  #hashes = Buffer.alloc(0);
+  #count = 0;
+
+  constructor(first: number, prev: string, message: Pick<StoredMessage, "stream" | "seq">) {
+    this.first = first;
+    this.prev = prev;
+    this.message = message;
+  }
+
+  /** The number that comes next. */
+  get end(): number {
+    return this.first + this.#count;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  hashOf(n: number): string {
+    const at = (n - this.first) * hashLength;
+    return this.#hashes.toString("hex", at, at + hashLength);
+  }
+
+  append(hash: string): void {
+    this.#grow(1);
+    this.#hashes.write(hash, (this.#count - 1) * hashLength, "hex");
+  }
+
+  /** Takes over the run that begins where this one ends. */
+  join(after: Run): void {
+    const used = this.#count * hashLength;
+    this.#grow(after.#count);
+    after.#hashes.copy(this.#hashes, used, 0, after.#count * hashLength);
+  }
+
+  #grow(by: number): void {
+    this.#count += by;
+    if (this.#count * hashLength <= this.#hashes.length) return;
+    // By a quarter, not by two: with a million messages the unused end is what costs.
+    const grown = Buffer.alloc(hashLength * Math.ceil(this.#count * 1.25));
+    this.#hashes.copy(grown);
+    this.#hashes = grown;
+  }
+}
+
+/** Where a node's chain ends: the number and hash of its newest message. */
+export interface ChainHead {
+  readonly node: string;
+  readonly n: number;
+  readonly hash: string;
+}
+
+export class NodeChain {
+  readonly #node: string;
+  readonly #report: Report;
+  /** In order of numbers, not overlapping. */
+  readonly #runs: Run[] = [];
+
+  constructor(node: string, report: Report) {
+    this.#node = node;
+    this.#report = report;
+  }
+
+  /** "repeat": the same bytes are in the chain already. "fork": other bytes with this number are. */
+  add({ n, prev }: ChainLink, message: StoredMessage): "new" | "repeat" | "fork" {
+    const index = this.#lastRunUpTo(n);
+    const before = this.#runs[index];
+    if (before !== undefined && n < before.end) {
+      if (before.hashOf(n) === message.hash) return "repeat";
+      this.#tell("AUDIT_CHAIN_FORK", message, `signed two different messages as its number ${n}`);
+      return "fork";
+    }
+    if (n < 1) {
+      this.#tell("AUDIT_CHAIN_BROKEN", message, `numbered a message ${n}; numbers start at 1`);
+      return "fork";
+    }
+    this.#insert(index, n, prev, message);
+    return "new";
+  }
+
+  /** Reports what is missing. Undefined for a node of which nothing is stored. */
+  finish(): ChainHead | undefined {
+    let expected = 1;
+    for (const run of this.#runs) {
+      if (run.first > expected) {
+        const last = run.first - 1;
+        const which = last === expected ? `${last} is` : `${expected} to ${last} are`;
+        this.#tell("AUDIT_CHAIN_GAP", run.message, `numbered its messages, but ${which} missing`);
+      }
+      expected = run.end;
+    }
+    const newest = this.#runs.at(-1);
+    if (newest === undefined) return undefined;
+    const n = newest.end - 1;
+    return { node: this.#node, n, hash: newest.hashOf(n) };
+  }
+
+  #insert(index: number, n: number, prev: string, message: StoredMessage): void {
+    let run = this.#runs[index];
+    const continues = run !== undefined && run.end === n;
+    if (n === 1) this.#link(prev, beginning, n, message);
+    if (run !== undefined && continues) {
+      this.#link(prev, run.hashOf(n - 1), n, message);
+    } else {
+      run = new Run(n, prev, { stream: message.stream, seq: message.seq });
+      this.#runs.splice(++index, 0, run);
+    }
+    run.append(message.hash);
+    const after = this.#runs[index + 1];
+    if (after?.first !== run.end) return;
+    this.#link(after.prev, message.hash, after.first, after.message);
+    // Only the shorter to the longer: that bounds the copying, whatever the order.
+    if (after.count > run.count) return;
+    run.join(after);
+    this.#runs.splice(index + 1, 1);
+  }
+
+  /** Index of the last run that starts at or before `n`, -1 when there is none. */
+  #lastRunUpTo(n: number): number {
+    let [low, high] = [0, this.#runs.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.#runs[middle]?.first ?? 0) <= n) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
+
+  #link(
+    prev: string,
+    expected: string,
+    n: number,
+    message: Pick<StoredMessage, "stream" | "seq">,
+  ): void {
+    if (prev === expected) return;
+    this.#tell(
+      "AUDIT_CHAIN_BROKEN",
+      message,
+      `signed as number ${n} a message that does not follow its number ${n - 1} as stored`,
+    );
+  }
+
+  #tell(
+    code: "AUDIT_CHAIN_GAP" | "AUDIT_CHAIN_FORK" | "AUDIT_CHAIN_BROKEN",
+    { stream, seq }: Pick<StoredMessage, "stream" | "seq">,
+    what: string,
+  ): void {
+    // What has been admitted from a stream has its name.
+    if (stream === "") throw new TypeError("message of no stream");
+    this.#report({
+      code,
+      stream,
+      seq: [seq],
+      node: this.#node,
+      text: `node ${this.#node} ${what}`,
+    });
+  }
+}

@@ -1,0 +1,156 @@
+/**
+ * @module A history in a directory: `bounds.json`, and one file a stream, `<stream>.ndjson`, with one
+ * object a line: {seq, time, subject, payload, signature}. The same history gives the same bytes.
+ * Nothing in it needs protection: an audit trusts it no more than it trusts a server.
+ */
+import { createReadStream, createWriteStream } from "node:fs";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { IsInt, IsObject, IsOptional, IsString, Min } from "class-validator";
+import { HsmError } from "../../errors.js";
+import { assembleMessage } from "../../streams/envelope.js";
+import type { Entry } from "../../streams/read.js";
+import { parseSubject } from "../../streams/subjects.js";
+import { parseJson, validated } from "../../validate.js";
+import { fromBase64url, toBase64url } from "../../identity/encoding.js";
+import {
+  byStream,
+  keptStreams,
+  type HistoryBounds,
+  type HistorySource,
+  type KeptStream,
+} from "./sources.js";
+
+/** A line of an export. */
+class Line {
+  @IsInt() @Min(1) readonly seq!: number;
+  @IsOptional() @IsString() readonly time?: string;
+  @IsOptional() @IsString() readonly subject?: string;
+  @IsOptional() @IsString() readonly payload?: string;
+  /** Instead of `payload` for bytes that are not UTF-8. */
+  @IsOptional() @IsString() readonly payloadBase64url?: string;
+  @IsOptional() @IsString() readonly signature?: string;
+  /** Instead of all others: why the bytes at this place are no message. */
+  @IsOptional() @IsString() readonly junk?: string;
+}
+
+class Bounds {
+  @IsInt() @Min(1) readonly first!: number;
+  @IsInt() @Min(0) readonly settled!: number;
+  @IsInt() @Min(0) readonly last!: number;
+}
+
+class BoundsFile {
+  @IsObject() readonly THSM_KEY!: object;
+  @IsObject() readonly THSM_REQ!: object;
+  @IsObject() readonly THSM_SHARE!: object;
+  @IsObject() readonly THSM_AUDIT!: object;
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** Writes a history into `directory`, which is made if need be; files in it are replaced. */
+export async function writeHistory(source: HistorySource, directory: string): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  const bounds = await source.bounds();
+  await writeFile(join(directory, "bounds.json"), `${JSON.stringify(bounds, undefined, 2)}\n`);
+  for (const stream of keptStreams) {
+    await pipeline(
+      Readable.from(lines(source.entries(stream))),
+      createWriteStream(fileOf(directory, stream)),
+    );
+  }
+}
+
+/** The history that `writeHistory` left in `directory`. */
+export function exportedHistory(directory: string): HistorySource {
+  let found: Promise<HistoryBounds> | undefined;
+  return {
+    bounds: () => (found ??= readBounds(join(directory, "bounds.json"))),
+    entries: (stream) => readEntries(stream, fileOf(directory, stream)),
+  };
+}
+
+/** One line of an export, with its line feed. */
+export function formatEntry(entry: Entry): string {
+  const { seq } = entry;
+  if ("junk" in entry) return `${JSON.stringify({ seq, junk: entry.junk.message })}\n`;
+  const { time, subject, payload, signature } = entry.message;
+  const line = JSON.stringify({ seq, time, subject, ...payloadFields(payload), signature });
+  // JSON leaves these two alone, but readers of lines may take them for ends.
+  return `${line.replaceAll("\u2028", "\\u2028").replaceAll("\u2029", "\\u2029")}\n`;
+}
+
+/** The entry in a line of an export. @throws HsmError `ERR_INVALID_ARGUMENT` for anything else. */
+export function parseEntry(stream: KeptStream, line: string): Entry {
+  const fields = validated(Line, plainOf(line), "ERR_INVALID_ARGUMENT");
+  const { seq, time = "", subject = "", signature = "", junk } = fields;
+  if (junk !== undefined) return { seq, junk: new HsmError("ERR_INVALID_MESSAGE", junk) };
+  try {
+    parseSubject(subject);
+    const signed = assembleMessage(stream, subject, payloadOf(fields), signature);
+    return { seq, message: { ...signed, seq, time } };
+  } catch (error) {
+    if (error instanceof HsmError) return { seq, junk: error };
+    throw error;
+  }
+}
+
+async function* lines(entries: AsyncIterable<Entry>): AsyncGenerator<string> {
+  for await (const entry of entries) yield formatEntry(entry);
+}
+
+async function* readEntries(stream: KeptStream, file: string): AsyncGenerator<Entry> {
+  const input = createReadStream(file);
+  try {
+    for await (const line of createInterface({ input, crlfDelay: Infinity })) {
+      yield parseEntry(stream, line);
+    }
+  } catch (cause) {
+    throw unreadable(file, cause);
+  } finally {
+    input.destroy();
+  }
+}
+
+async function readBounds(file: string): Promise<HistoryBounds> {
+  try {
+    const plain = parseJson(await readFile(file));
+    const streams = validated(BoundsFile, plain, "ERR_INVALID_ARGUMENT");
+    const of = (stream: KeptStream): Bounds =>
+      validated(Bounds, streams[stream], "ERR_INVALID_ARGUMENT");
+    return byStream(of);
+  } catch (cause) {
+    throw unreadable(file, cause);
+  }
+}
+
+function payloadFields(payload: Uint8Array): { payload: string } | { payloadBase64url: string } {
+  try {
+    return { payload: utf8.decode(payload) };
+  } catch {
+    return { payloadBase64url: toBase64url(payload) };
+  }
+}
+
+function payloadOf({ payload, payloadBase64url }: Line): Uint8Array {
+  return payloadBase64url === undefined
+    ? Buffer.from(payload ?? "", "utf8")
+    : fromBase64url(payloadBase64url, "payload");
+}
+
+function plainOf(line: string): unknown {
+  return parseJson(Buffer.from(line, "utf8"));
+}
+
+function fileOf(directory: string, stream: KeptStream): string {
+  return join(directory, `${stream}.ndjson`);
+}
+
+function unreadable(file: string, cause: unknown): HsmError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new HsmError("ERR_INVALID_ARGUMENT", `cannot read ${file}: ${why}`, { cause });
+}

@@ -1,0 +1,292 @@
+/**
+ * @module The join of requests, answers and results by request id. Messages may come in any order across
+ * streams: what comes before the request that it names waits for it.
+ *
+ * Memory: a signing is held whole until it is closed and everybody who was asked has answered, and then
+ * for `heldInputs` inputs more, because another stream may lag (a late escalation, say). Afterwards
+ * about 200 bytes of a request stay, to know its id and its result again. A signing that never
+ * completes (a silent node, a crashed client) is held whole to the end.
+ */
+import type { SigningFailure, SigningResult } from "../../streams/audit-events.js";
+import type { SignRequest } from "../../streams/requests.js";
+import type { ShareMessage } from "../../streams/shares.js";
+import type { Read } from "./admit.js";
+import type { FindingCode, Report } from "./findings.js";
+import type { KeyHistory } from "./key-history.js";
+import { checkAnswer, isComplete, sameTerms, type Attempt, type Signing } from "./signing.js";
+
+type Waiting =
+  | ({ readonly kind: "request" } & Read<SignRequest>)
+  | ({ readonly kind: "share" } & Read<ShareMessage>)
+  | ({ readonly kind: "closing" } & Read<SigningResult | SigningFailure>);
+
+export interface SigningsOptions {
+  readonly keys: KeyHistory;
+  readonly report: Report;
+  readonly heldInputs: number;
+  /** Called for a result that is stored again with the same bytes. */
+  readonly onRepeat: () => void;
+  /** Takes a signing to which nothing will be added. */
+  readonly onSettled: (signing: Signing) => void;
+}
+
+export class Signings {
+  readonly #options: SigningsOptions;
+  /** Every attempt that is held, by `nameOf`; so are the others. */
+  readonly #attempts = new Map<string, Attempt>();
+  /** What is settled → hash of what closed it. */
+  readonly #settled = new Map<string, string>();
+  readonly #waiting = new Map<string, Waiting[]>();
+  /** Complete signings, oldest first. */
+  readonly #line: Signing[] = [];
+  #inLine = 0;
+
+  constructor(options: SigningsOptions) {
+    this.#options = options;
+  }
+
+  request(read: Read<SignRequest>): void {
+    const { of, kind, attempt } = read.body;
+    const name = nameOf(read.body);
+    if (this.#attempts.has(name) || this.#settled.has(name)) {
+      this.#tell("AUDIT_REQUEST_DUPLICATE", read, "is stored twice");
+      return;
+    }
+    if (kind !== "explain" && (attempt === 1) !== (of === undefined)) {
+      this.#tell("AUDIT_REQUEST_WRONG_ATTEMPT", read, `calls itself attempt ${attempt} of ${of}`);
+    } else if (of !== undefined) {
+      this.#follow(read, of);
+      return;
+    }
+    this.#begin(read);
+  }
+
+  share(read: Read<ShareMessage>): void {
+    const { message, body } = read;
+    const name = nameOf(body);
+    const attempt = this.#attempts.get(name);
+    if (attempt === undefined) {
+      if (!this.#settled.has(name)) this.#wait(name, { kind: "share", ...read });
+      else this.#tellShare("AUDIT_SHARE_NOT_ASKED", read, "after everybody asked had answered");
+      return;
+    }
+    const { keys, report } = this.#options;
+    const { signing, answered } = attempt;
+    if (answered.has(body.node)) {
+      this.#tellShare("AUDIT_SHARE_DUPLICATE", read, "a second time, in other words");
+    }
+    const isUsable = checkAnswer(attempt, keys, read, report);
+    answered.add(body.node);
+    if (isUsable && body.shares !== undefined) {
+      const { party, node, shares, proofs } = body;
+      const known = signing.answers.find((answer) => answer.party === party);
+      if (known === undefined) {
+        const { seq, hash } = message;
+        const proven = proofs === undefined ? {} : { proofs };
+        signing.answers.push({ party, node, shares, seq, hash, ...proven });
+      } else if (known.shares.join() !== shares.join()) {
+        this.#tellShare("AUDIT_SHARE_DUPLICATE", read, "with other shares of the same inputs");
+      }
+    }
+    this.#queue(signing);
+  }
+
+  /** A result, or the failure of a request. */
+  closing(read: Read<SigningResult | SigningFailure>): void {
+    const { message, body } = read;
+    const name = nameOf(body);
+    const attempt = this.#attempts.get(name);
+    const closedBy = attempt?.signing.closing?.hash ?? this.#settled.get(name);
+    if (closedBy === message.hash) this.#options.onRepeat();
+    else if (closedBy !== undefined) {
+      this.#tellClosing("AUDIT_RESULT_DUPLICATE", read, "which had been closed otherwise before");
+    } else if (attempt === undefined) this.#wait(name, { kind: "closing", ...read });
+    else {
+      const wrong = wrongTerms(attempt.body, body);
+      if (wrong !== undefined) {
+        // It closes nothing: another event may, and is judged.
+        this.#tellClosing("AUDIT_RESULT_WRONG_TERMS", read, wrong);
+        return;
+      }
+      const { seq, hash } = message;
+      attempt.signing.closing = { seq, hash, body };
+      this.#queue(attempt.signing);
+    }
+  }
+
+  /** Settles what is left, complete or not, and reports what has waited in vain. */
+  finish(): void {
+    for (const waiting of [...this.#waiting.values()].flat()) {
+      if (waiting.kind !== "request" || this.#attempts.has(nameOf(waiting.body))) continue;
+      const what = `is an attempt of ${waiting.body.of}, which is not stored`;
+      this.#tell("AUDIT_REQUEST_WRONG_ATTEMPT", waiting, what);
+      this.#begin(waiting);
+    }
+    for (const waiting of [...this.#waiting.values()].flat()) {
+      const what = "which is not stored";
+      if (waiting.kind === "share") this.#tellShare("AUDIT_SHARE_WITHOUT_REQUEST", waiting, what);
+      if (waiting.kind === "closing") {
+        this.#tellClosing("AUDIT_RESULT_WITHOUT_REQUEST", waiting, what);
+      }
+    }
+    for (const { signing } of this.#attempts.values()) this.#settle(signing);
+  }
+
+  #begin(read: Read<SignRequest>): void {
+    this.#join(read, { attempts: [], answers: [], queued: false });
+  }
+
+  /** A request that refers to an earlier one: an escalation, or the wish for an explanation. */
+  #follow(read: Read<SignRequest>, of: string): void {
+    const { kind, client, session, attempt } = read.body;
+    const name = nameOf({ client, rid: of });
+    const first = this.#attempts.get(name);
+    if (first === undefined) {
+      if (!this.#settled.has(name)) this.#wait(name, { kind: "request", ...read });
+      // An explanation may be asked for at any time.
+      else if (kind === "explain") this.#begin(read);
+      else {
+        this.#tell("AUDIT_REQUEST_WRONG_ATTEMPT", read, `comes long after ${of} was over`);
+        this.#begin(read);
+      }
+      return;
+    }
+    const fits =
+      sameTerms(first.body, read.body) &&
+      (kind === "explain" ||
+        (first.body.attempt === 1 &&
+          first.body.kind === kind &&
+          first.body.session === session &&
+          first.signing.attempts.every(({ body }) => body.attempt !== attempt)));
+    if (!fits) {
+      this.#tell(
+        "AUDIT_REQUEST_WRONG_ATTEMPT",
+        read,
+        `does not repeat ${of}, which it says it does`,
+      );
+    }
+    if (fits && kind !== "explain") this.#join(read, first.signing);
+    else this.#begin(read);
+  }
+
+  #join({ message, body }: Read<SignRequest>, signing: Signing): void {
+    const { seq, hash } = message;
+    const attempt: Attempt = { seq, hash, body, signing, answered: new Set() };
+    signing.attempts.push(attempt);
+    const name = nameOf(body);
+    this.#attempts.set(name, attempt);
+    const waiting = this.#waiting.get(name) ?? [];
+    this.#waiting.delete(name);
+    for (const one of waiting) {
+      if (one.kind === "request") this.request(one);
+      else if (one.kind === "share") this.share(one);
+      else this.closing(one);
+    }
+  }
+
+  #wait(name: string, waiting: Waiting): void {
+    const others = this.#waiting.get(name);
+    if (others === undefined) this.#waiting.set(name, [waiting]);
+    else others.push(waiting);
+  }
+
+  #queue(signing: Signing): void {
+    if (signing.queued || !this.#isComplete(signing)) return;
+    signing.queued = true;
+    this.#line.push(signing);
+    this.#inLine += inputsOf(signing);
+    while (this.#inLine > this.#options.heldInputs) {
+      const oldest = this.#line.shift();
+      if (oldest === undefined) return;
+      this.#inLine -= inputsOf(oldest);
+      oldest.queued = false;
+      // An escalation that came meanwhile may have made it incomplete again.
+      if (this.#isComplete(oldest)) this.#settle(oldest);
+    }
+  }
+
+  #isComplete(signing: Signing): boolean {
+    const key = this.#options.keys.get(signing.attempts[0]?.body.key ?? "");
+    return key !== undefined && isComplete(signing, key);
+  }
+
+  #settle(signing: Signing): void {
+    for (const { body } of signing.attempts) {
+      this.#attempts.delete(nameOf(body));
+      this.#settled.set(nameOf(body), signing.closing?.hash ?? "");
+    }
+    this.#options.onSettled(signing);
+  }
+
+  #tell(code: FindingCode, { message, body }: Read<SignRequest>, what: string): void {
+    const { client, rid, key, expires } = body;
+    this.#options.report({
+      code,
+      stream: "THSM_REQ",
+      seq: [message.seq],
+      client,
+      key,
+      rid,
+      text: `request ${rid} of client ${client}, valid until ${expires}, ${what}`,
+    });
+  }
+
+  #tellShare(code: FindingCode, { message, body }: Read<ShareMessage>, what: string): void {
+    const { node, client, rid, key, time } = body;
+    this.#options.report({
+      code,
+      stream: "THSM_SHARE",
+      seq: [message.seq],
+      node,
+      client,
+      key,
+      rid,
+      text: `node ${node} answered request ${rid} of client ${client} at ${time}, ${what}`,
+    });
+  }
+
+  #tellClosing(
+    code: FindingCode,
+    { message, body }: Read<SigningResult | SigningFailure>,
+    what: string,
+  ): void {
+    const { client, rid, key, type, time } = body;
+    this.#options.report({
+      code,
+      stream: "THSM_AUDIT",
+      seq: [message.seq],
+      client,
+      key,
+      rid,
+      text: `client ${client} recorded a ${type} of request ${rid} at ${time}, ${what}`,
+    });
+  }
+}
+
+/** Request ids are public: another client's request with the same one is another request. */
+function nameOf({ client, rid }: { readonly client: string; readonly rid: string }): string {
+  return `${client}.${rid}`;
+}
+
+function inputsOf({ attempts }: Signing): number {
+  return attempts[0]?.body.inputs.length ?? 0;
+}
+
+/** What of a result is not its request's. */
+function wrongTerms(
+  request: SignRequest,
+  body: SigningResult | SigningFailure,
+): string | undefined {
+  if (request.attempt !== 1) return "naming not its first attempt but a later one";
+  if (body.session !== request.session) {
+    return "in a session that is not the request's";
+  }
+  const epoch = body.type === "result" ? body.epoch : request.epoch;
+  if (body.key !== request.key || epoch !== request.epoch) {
+    return "under a key or epoch that is not the request's";
+  }
+  if (body.type === "result" && body.signatures.length !== request.inputs.length) {
+    return `with ${body.signatures.length} signatures for ${request.inputs.length} inputs`;
+  }
+  return undefined;
+}

@@ -1,0 +1,74 @@
+/** @module auditor.toml, and an auditor's connection: reads everything that is kept, writes nothing. */
+import { readFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { Equals, IsOptional, IsString, Matches } from "class-validator";
+import { parse } from "smol-toml";
+import { describeError, HsmError } from "../errors.js";
+import { readCluster, type Cluster } from "../identity/cluster.js";
+import { memberName } from "../identity/names.js";
+import { silentLogger, type Logger } from "../log.js";
+import { validated } from "../validate.js";
+import { connectBus } from "../streams/connection.js";
+import { exportedHistory } from "./audit/ndjson.js";
+import { liveHistory, type HistorySource } from "./audit/sources.js";
+
+class AuditorConfig {
+  @Equals(1) readonly version!: number;
+  @Matches(memberName) readonly name!: string;
+  @IsString() readonly cluster!: string;
+  @IsString() readonly loginFile!: string;
+  @IsOptional() @IsString() readonly tlsCert?: string;
+  @IsOptional() @IsString() readonly tlsKey?: string;
+}
+
+export interface AuditOptions {
+  /** Path of auditor.toml. */
+  readonly configFile: string;
+  /** A directory that was exported before, instead of the cluster's streams. */
+  readonly exportDir?: string;
+  readonly log?: Logger;
+}
+
+/** A history to audit, and the cluster whose members it must be from. */
+export interface OpenHistory {
+  readonly source: HistorySource;
+  readonly cluster: Cluster;
+  close(): Promise<void>;
+}
+
+const connectMs = 10_000;
+
+/**
+ * Opens the history that an auditor may read.
+ * @throws HsmError `ERR_INVALID_CONFIG`, `ERR_UNTRUSTED_FILE`, `ERR_BROKER_UNREACHABLE`
+ */
+export async function openHistory(options: AuditOptions): Promise<OpenHistory> {
+  const { configFile, exportDir, log = silentLogger } = options;
+  const { config, cluster } = await readAuditor(configFile);
+  if (exportDir !== undefined) {
+    return { source: exportedHistory(exportDir), cluster, close: () => Promise.resolve() };
+  }
+  const at = (path: string): string => resolve(dirname(configFile), path);
+  const { tlsCert, tlsKey } = config;
+  const connection = await connectBus({
+    servers: cluster.servers,
+    name: config.name,
+    loginFile: at(config.loginFile),
+    ...(cluster.tlsCa === undefined || tlsCert === undefined || tlsKey === undefined
+      ? {}
+      : { tls: { caFile: cluster.tlsCa, certFile: at(tlsCert), keyFile: at(tlsKey) } }),
+    log,
+    timeoutMs: connectMs,
+  });
+  return { source: liveHistory(connection), cluster, close: () => connection.close() };
+}
+
+async function readAuditor(path: string): Promise<{ config: AuditorConfig; cluster: Cluster }> {
+  let config;
+  try {
+    config = validated(AuditorConfig, parse(await readFile(path, "utf8")), "ERR_INVALID_CONFIG");
+  } catch (cause) {
+    throw new HsmError("ERR_INVALID_CONFIG", `${path}: ${describeError(cause)}`, { cause });
+  }
+  return { config, cluster: await readCluster(resolve(dirname(path), config.cluster)) };
+}
