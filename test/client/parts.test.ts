@@ -60,7 +60,7 @@ describe("the batcher", () => {
     expect(sent[2]).to.deep.equal([7, 8, 9]);
     for (const one of release) one();
     await sleep(5);
-    expect(done.toSorted()).to.deep.equal([1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    expect(done.toSorted((a, b) => a - b)).to.deep.equal([1, 2, 3, 4, 5, 6, 7, 8, 9]);
     expect(batcher.isIdle).to.equal(true);
   });
 

@@ -201,11 +201,11 @@ export class ScriptedNode {
     }
   }
 
-  async #sayReady(key: string, proposal: string): Promise<void> {
+  async #sayReady(key: string, hash: string): Promise<void> {
     const sealing = await createSealingKey();
     this.#sealing.set(sealing.publicKey, sealing);
     const sealingKey = this.dealing === "useless-key" ? "A".repeat(43) : sealing.publicKey;
-    await this.#say(key, proposal, "ready", { sealingKey });
+    await this.#say(key, hash, "ready", { sealingKey });
   }
 
   async #open(sealed: ReturnType<typeof readSealedShare>): Promise<void> {
@@ -220,9 +220,19 @@ export class ScriptedNode {
     if (this.dealing === "repeat-ready") await this.#sayReady(sealed.key, sealed.proposal);
   }
 
-  async #say(key: string, proposal: string, type: string, more: object = {}): Promise<void> {
+  async #say(key: string, hash: string, type: string, more: object = {}): Promise<void> {
     const { name: node, party } = this;
-    const body = { version: 1, type, key, node, party, proposal, ...more, time: now(), ...chain };
+    const body = {
+      version: 1,
+      type,
+      key,
+      node,
+      party,
+      proposal: hash,
+      ...more,
+      time: now(),
+      ...chain,
+    };
     const subject = formatSubject({ kind: "key", key });
     const message = signMessage(this.#cluster.key(node), streamNames.keys, subject, body);
     await this.publisher.publish(message).catch(() => undefined);

@@ -12,7 +12,9 @@ import { createIdentityFile, readIdentityFile } from "../../src/identity/identit
 import { IdentityKey, IdentityPublicKey } from "../../src/identity/identity-key.js";
 import { eraseFile, readSecretFile, writeSecretFile } from "../../src/identity/secret-file.js";
 import { failure } from "../support/errors.js";
-import "../support/unhandled.js";
+import { failOnUnhandledRejections } from "../support/unhandled.js";
+
+failOnUnhandledRejections();
 
 let dir: string;
 beforeEach(() => void (dir = mkdtempSync(join(tmpdir(), "thsm-identity-"))));

@@ -3,6 +3,7 @@ import * as fc from "fast-check";
 import { HsmError } from "../../src/errors.js";
 import { Cluster } from "../../src/identity/cluster.js";
 import { IdentityKey } from "../../src/identity/identity-key.js";
+import { SealedShare } from "../../src/streams/deals.js";
 import { signMessage, type StoredMessage } from "../../src/streams/envelope.js";
 import { KeyLives, type KeyRecord } from "../../src/streams/key-life.js";
 import { createSealingKey, sealShare } from "../../src/streams/sealing.js";
@@ -192,9 +193,12 @@ describe("sealed shares", () => {
       { ciphertext: `${sealed.ciphertext.slice(0, -4)}AAAA` },
       { sealingKey: theirs.publicKey },
     ]) {
-      await failure(mine.open({ ...sealed, ...change }), "ERR_INVALID_KEY_SHARE");
+      await failure(
+        mine.open(Object.assign(new SealedShare(), sealed, change)),
+        "ERR_INVALID_KEY_SHARE",
+      );
     }
-    const claimed = { ...sealed, sealingKey: theirs.publicKey };
+    const claimed = Object.assign(new SealedShare(), sealed, { sealingKey: theirs.publicKey });
     await failure(theirs.open(claimed), "ERR_INVALID_KEY_SHARE");
     expect(JSON.stringify(mine)).to.equal(JSON.stringify({ publicKey: mine.publicKey }));
   });

@@ -41,7 +41,9 @@ function read(message: SignedMessage): unknown {
       return readSealedShare(message);
     case "beat":
       return readHeartbeat(message);
-    default:
+    case "client-audit":
+    case "node-audit":
+    case "operator-audit":
       return readAuditEvent(message);
   }
 }
