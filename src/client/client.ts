@@ -129,7 +129,7 @@ export class Client implements HsmClient {
     await within(bus.keys.catchUp(), {
       deadlineMs: Date.now() + (options.timeoutMs ?? connectMs),
       signal: options.signal,
-      late: () => new HsmError("ERR_BROKER_UNREACHABLE", "NATS does not answer reads"),
+      late: silence,
     });
     const record = bus.keys.record(keyId);
     if (record === undefined || !this.tokens.includes(record.proposal.token)) {
@@ -189,10 +189,8 @@ export class Client implements HsmClient {
   async #awaitOther(bus: Bus, record: KeyRecord): Promise<void> {
     const patience = AbortSignal.timeout(Math.max(1, staleMs - ageOf(record)));
     const signal = AbortSignal.any([patience, this.#closing.signal]);
-    const isOver = (one: KeyRecord | undefined): true | undefined =>
-      one?.state === "proposed" ? undefined : true;
     try {
-      await bus.keys.until(record.keyId, isOver, signal);
+      await bus.keys.until(record.keyId, isDecided, signal);
     } catch (error) {
       if (!patience.aborted) throw error;
       await abandon({ bus, client: this.name }, record.keyId, record.proposalHash, goneText);
@@ -266,8 +264,7 @@ export class Client implements HsmClient {
     const bus = await openBus(this.#config, this.#cluster, this.#identity, this.#log, signal);
     for (let isFirst = true; ; isFirst = false) {
       try {
-        const late = (): HsmError => new HsmError("ERR_BROKER_UNREACHABLE", "no answer");
-        await within(bus.keys.catchUp(), { deadlineMs: Infinity, signal, late });
+        await within(bus.keys.catchUp(), { deadlineMs: Infinity, signal, late: silence });
         break;
       } catch (error) {
         if (signal.aborted) {
@@ -308,4 +305,12 @@ const goneText = "the dealing process ended before activation";
 /** By the dealer's clock, which is this client's. */
 function ageOf({ proposal }: KeyRecord): number {
   return Date.now() - Date.parse(proposal.time);
+}
+
+function isDecided(record: KeyRecord | undefined): true | undefined {
+  return record?.state === "proposed" ? undefined : true;
+}
+
+function silence(): HsmError {
+  return new HsmError("ERR_BROKER_UNREACHABLE", "NATS does not answer reads");
 }

@@ -20,7 +20,8 @@ let dealt: DealtKey | undefined;
 
 // Searching for primes takes both processors for seconds: signing goes first.
 setPriority(constants.priority.PRIORITY_LOW);
-process.on("disconnect", () => process.exit(0));
+// process.exit would wait for a prime to be found.
+process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
 // Ctrl-C reaches the whole group; the parent decides what becomes of the key.
 process.on("SIGINT", () => undefined);
 process.on("message", (message: ToDealer) => {

@@ -158,9 +158,11 @@ export class QuorumTracker {
 }
 
 function* subsets(items: readonly number[], size: number): Generator<readonly number[]> {
-  if (size === 0) yield [];
-  for (let i = 0; size > 0 && i <= items.length - size; i++) {
-    for (const rest of subsets(items.slice(i + 1), size - 1))
-      yield [...items.slice(i, i + 1), ...rest];
+  if (size === 0) {
+    yield [];
+    return;
+  }
+  for (const [i, item] of items.entries()) {
+    for (const rest of subsets(items.slice(i + 1), size - 1)) yield [item, ...rest];
   }
 }

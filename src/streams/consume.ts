@@ -18,9 +18,9 @@ const prefetch = 256;
 export interface Delivery {
   readonly message: StoredMessage;
   /** Done with it, for good. */
-  ack(): void;
+  readonly ack: () => void;
   /** Not now: deliver it again after `delayMs`. */
-  retry(delayMs: number): void;
+  readonly retry: (delayMs: number) => void;
 }
 
 export interface ConsumeOptions {

@@ -19,7 +19,9 @@ import { connectBus } from "../../src/streams/connection.js";
 import { provision } from "../../src/streams/provision.js";
 import type { StreamLimits } from "../../src/streams/settings.js";
 import { startNatsServer, type NatsServer } from "./nats-server.js";
-import "./unhandled.js";
+import { failOnUnhandledRejections } from "./unhandled.js";
+
+failOnUnhandledRejections();
 
 const mebibyte = 1 << 20;
 export const testLimits: StreamLimits = {
