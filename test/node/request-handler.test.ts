@@ -256,6 +256,10 @@ describe("the request handler", () => {
     const [refusal] = published;
     expect(refusal && readShare(refusal).code).to.equal("ERR_KEY_NOT_ACTIVE");
     entry.state = "active";
+    // Also when the last portion is with a thread already.
+    setTimeout(() => (entry.state = "destroyed"), 1);
+    expect((await answer(request())).code).to.equal("ERR_KEY_NOT_ACTIVE");
+    entry.state = "active";
     setTimeout(() => (now = noon + 15_000), 20);
     expect((await answer(request({ inputs }))).code).to.equal("ERR_EXPIRED");
   });
