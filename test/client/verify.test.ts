@@ -1,6 +1,6 @@
 import { createHash, randomBytes, sign, constants } from "node:crypto";
 import { expect } from "chai";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { verifySignature, type Encoding, type Hash } from "../../src/client/index.js";
 import { privateKeyOf, testKey } from "../support/keys.js";
 
