@@ -208,12 +208,11 @@ describe("the request handler", () => {
   });
 
   it("forgets an answer when its request has expired for certain", async () => {
-    const noDate = "2026-99-99T99:99:99.999Z";
-    await deliver(request(), request({ expires: at(600_000) }), request({ expires: noDate }));
+    await deliver(request(), request({ expires: at(600_000) }));
     answers.forgetExpired(noon + 45_000);
-    expect(answers.size).to.equal(3);
-    answers.forgetExpired(noon + 45_001);
     expect(answers.size).to.equal(2);
+    answers.forgetExpired(noon + 45_001);
+    expect(answers.size).to.equal(1);
     answers.forgetExpired(noon + 150_001);
     expect(answers.size).to.equal(0);
   });
