@@ -21,6 +21,18 @@ export interface JournalEntry {
   readonly message: SignedMessage;
 }
 
+/** Where a line stands, so that it can be read again. */
+export interface Place {
+  readonly path: string;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** An entry that is on disk. */
+export interface WrittenEntry extends JournalEntry {
+  readonly place: Place;
+}
+
 export interface Segment {
   readonly first: number;
   readonly path: string;
@@ -76,7 +88,7 @@ function parseLine(line: string, where: string): JournalEntry {
 export interface SegmentContent {
   readonly first: JournalEntry | undefined;
   readonly last: JournalEntry | undefined;
-  readonly kept: readonly JournalEntry[];
+  readonly kept: readonly WrittenEntry[];
 }
 
 /**
@@ -91,7 +103,7 @@ export async function readSegment(
   keep: (entry: JournalEntry) => boolean,
 ): Promise<SegmentContent> {
   const bytes = await readFile(segment.path);
-  const kept: JournalEntry[] = [];
+  const kept: WrittenEntry[] = [];
   let first: JournalEntry | undefined;
   let last: JournalEntry | undefined;
   for (let from = 0, to = bytes.indexOf(newline); to >= 0; to = bytes.indexOf(newline, from)) {
@@ -103,7 +115,9 @@ export async function readSegment(
     if (!entry.message.signature.startsWith(`ed25519 ${keyId} `)) {
       throw damaged(segment.path, `message ${entry.n} is not signed by this node's identity`);
     }
-    if (keep(entry)) kept.push(entry);
+    if (keep(entry)) {
+      kept.push({ ...entry, place: { path: segment.path, offset: from, length: to - from } });
+    }
     first ??= entry;
     last = entry;
     from = to + 1;
@@ -126,6 +140,17 @@ export async function lastEntry(segment: Segment): Promise<JournalEntry> {
     if (buffer.at(-1) !== newline) throw damaged(segment.path, "the last line has no end");
     const start = buffer.lastIndexOf(newline, -2) + 1;
     return parseLine(buffer.toString("utf8", start, length - 1), segment.path);
+  } finally {
+    await file.close();
+  }
+}
+
+/** The entry at a place that was told before. @throws HsmError `ERR_JOURNAL` */
+export async function readEntry({ path, offset, length }: Place): Promise<JournalEntry> {
+  const file = await open(path, "r");
+  try {
+    const { buffer } = await file.read(Buffer.alloc(length), 0, length, offset);
+    return parseLine(buffer.toString("utf8"), path);
   } finally {
     await file.close();
   }

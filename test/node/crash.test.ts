@@ -3,7 +3,10 @@ import { cp, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "chai";
+import { silentLogger } from "../../src/log.js";
+import { Journal } from "../../src/node/journal.js";
 import type { SignRequest } from "../../src/streams/requests.js";
+import { streamNames } from "../../src/streams/subjects.js";
 import { testKey } from "../support/keys.js";
 import { eventually } from "./eventually.js";
 import { timeFromNow, type FakeClient, type ProposedKey } from "./fake-client.js";
@@ -75,14 +78,39 @@ describe("a node that crashes", function () {
     node = await startServing(config);
   });
 
+  it("publishes what it had said and not yet published", async () => {
+    await node.stop();
+    const { journal } = await Journal.open(
+      {
+        directory: join(harness.dataDir("n1"), "journal"),
+        key: harness.key("n1"),
+        cluster: harness.cluster,
+        log: silentLogger,
+        onFailure: () => undefined,
+      },
+      () => false,
+    );
+    const event = { version: 1, type: "ignored", node: "n1", counts: ["ERR_EXPIRED 1"] };
+    const subject = "thsm.v1.audit.node.n1";
+    const body = { ...event, time: timeFromNow() };
+    const { message } = await journal.speak(streamNames.audit, subject, body);
+    await journal.close();
+    node = await startServing(config);
+    await alice.ask(key.id);
+    const chain = await harness.chainOf("n1");
+    expectContiguous(chain);
+    expect(chain.map((one) => one.message.hash)).to.contain(message.hash);
+  });
+
   it("gives a broker back what that has lost", async () => {
     const kept = await alice.ask(key.id);
     await harness.server.stop();
     await cp(join(harness.dir, "store"), join(harness.dir, "backup"), { recursive: true });
     await harness.server.restart();
     const lost = await alice.ask(key.id);
-    // The shares of a machine that lost power without having written them to disk.
-    await harness.server.kill();
+    // The shares of a machine that lost power without having written them to disk. Stopped in
+    // order, so that the consumer remembers the acknowledgement and does not bring the request back.
+    await harness.server.stop();
     const path = join("jetstream", "THSM", "streams", "THSM_SHARE");
     const [store, backup] = [join(harness.dir, "store", path), join(harness.dir, "backup", path)];
     await rm(store, { recursive: true });
