@@ -30,6 +30,7 @@ export interface Work {
 
 /** A request but for what its session adds. */
 export interface RequestFields extends Readonly<Record<string, unknown>> {
+  readonly kind: RequestKind;
   readonly rid: string;
 }
 
