@@ -12,8 +12,8 @@ export interface Item {
   readonly deadlineMs: number;
   readonly resolve: (signature: Uint8Array) => void;
   readonly reject: (error: Error) => void;
-  /** The caller is gone: leave the item out. */
-  isCancelled: boolean;
+  /** Set when nobody waits for the item any more: leave it out. */
+  readonly call: { isOver: boolean };
 }
 
 export interface BatcherOptions {
@@ -56,7 +56,7 @@ export class Batcher {
 
   #send(): void {
     const { window, batch } = this.#options;
-    this.#waiting = this.#waiting.filter((item) => !item.isCancelled);
+    this.#waiting = this.#waiting.filter(({ call }) => !call.isOver);
     while (this.#waiting.length > 0 && this.#underWay < window) {
       const fair = Math.ceil(this.#waiting.length / (window - this.#underWay));
       const items = this.#waiting.splice(0, Math.min(batch, fair));

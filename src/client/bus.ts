@@ -24,12 +24,13 @@ export interface Bus {
   close(): Promise<void>;
 }
 
-/** Connects, however long that takes, and replays the key directory. */
+/** Connects, however long that takes, unless the signal fires. */
 export async function openBus(
   config: ClientConfig,
   cluster: Cluster,
   identity: IdentityLock,
   log: Logger,
+  signal: AbortSignal,
 ): Promise<Bus> {
   const connection = await connectBus({
     servers: cluster.servers,
@@ -37,6 +38,7 @@ export async function openBus(
     loginFile: config.loginFile,
     ...tlsOptions(config, cluster),
     log,
+    signal,
   });
   const reader = new StreamReader(connection);
   const publisher = new Publisher(connection, reader, config.name);

@@ -1,8 +1,10 @@
 /** @module The client: connects in the background, and gives every call a deadline. */
 import { randomBytes } from "node:crypto";
-import { HsmError } from "../errors.js";
+import { setTimeout as delay } from "node:timers/promises";
+import { describeError, HsmError } from "../errors.js";
 import type { Cluster } from "../identity/cluster.js";
 import type { Logger } from "../log.js";
+import { modulusSizes } from "../scheme/index.js";
 import type {
   CallOptions,
   DestroyResult,
@@ -11,16 +13,22 @@ import type {
   KeyInfo,
   SigningSession,
 } from "./api.js";
+import { isConnected } from "../streams/connection.js";
+import type { KeyRecord } from "../streams/key-life.js";
 import { openBus, type Bus } from "./bus.js";
 import type { ClientConfig } from "./config.js";
 import { Dealer } from "./dealer.js";
 import { destroyKey } from "./destroy.js";
 import type { IdentityLock } from "./identity-lock.js";
-import { abandon, dealKeyOut, keyIdOf } from "./keygen.js";
+import { abandon, checkWish, dealKeyOut, keyIdOf, staleMs } from "./keygen.js";
 import { Session } from "./session.js";
+import { within } from "./within.js";
 
 const keygenMs = 1_200_000;
 const connectMs = 10_000;
+const retryMs = 500;
+/** How long a closing client takes to abandon the key that it is dealing. */
+const abandonMs = 3000;
 
 export class Client implements HsmClient {
   readonly name: string;
@@ -32,7 +40,8 @@ export class Client implements HsmClient {
   /** Settles once NATS is there and the key directory is replayed. */
   readonly #opening: Promise<Bus>;
   #bus: Bus | undefined;
-  #isClosed = false;
+  readonly #closing = new AbortController();
+  readonly #sessions = new Set<Session>();
   /** Dealing processes that have found their primes, or are at it. */
   readonly #prepared = new Map<number, Dealer>();
   /** Key generations under way in this process, by key id. */
@@ -51,8 +60,7 @@ export class Client implements HsmClient {
   }
 
   get connected(): boolean {
-    const { connection } = this.#bus ?? {};
-    return connection !== undefined && !connection.isClosed() && connection.getServer() !== "";
+    return this.#bus !== undefined && isConnected(this.#bus.connection);
   }
 
   get unlocked(): boolean {
@@ -92,39 +100,37 @@ export class Client implements HsmClient {
 
   prepareKey(modulusBits: number): void {
     const known = this.#prepared.get(modulusBits);
-    if (known?.isAlive === true || this.#isClosed) return;
-    this.#prepared.set(modulusBits, new Dealer(modulusBits));
+    if (known?.isAlive === true || this.#closing.signal.aborted) return;
+    if (modulusSizes.includes(modulusBits)) {
+      this.#prepared.set(modulusBits, new Dealer(modulusBits));
+    }
   }
 
   async generateKey(options: GenerateKeyOptions): Promise<KeyInfo> {
     this.#requireToken(options.token);
+    checkWish(this.#wish(), options);
+    const { signal, timeoutMs = keygenMs } = options;
+    const deadlineMs = Date.now() + timeoutMs;
     const bus = await this.#ready(options);
     this.#identity.require();
-    await bus.keys.catchUp();
-    const operationId = options.operationId ?? randomBytes(16);
-    for (let attempt = 1; ; attempt++) {
-      const keyId = keyIdOf(this.name, operationId, attempt);
-      const underWay = this.#generating.get(keyId);
-      if (underWay !== undefined) return await underWay;
-      const record = bus.keys.record(keyId);
-      if (record?.state === "active") return bus.keys.info(record);
-      if (record?.state === "proposed") {
-        // Its dealer died with an earlier process of this client: the share texts are lost.
-        const reason = "the dealing process ended before activation";
-        await abandon({ bus, client: this.name }, keyId, record.proposalHash, reason);
-      }
-      if (record === undefined) {
-        const generation = this.#generate(bus, keyId, options);
-        this.#generating.set(keyId, generation);
-        return await generation.finally(() => this.#generating.delete(keyId));
-      }
-    }
+    const late = (): HsmError =>
+      new HsmError("ERR_DEADLINE", `no key was made within ${timeoutMs} ms`);
+    return await within(this.#findOrMake(bus, options, deadlineMs), {
+      // A generation ends by its own deadline, and abandons its key then.
+      deadlineMs: deadlineMs + connectMs,
+      signal,
+      late,
+    });
   }
 
   async destroyKey(keyId: string, options: CallOptions = {}): Promise<DestroyResult> {
     const bus = await this.#ready(options);
     this.#identity.require();
-    await bus.keys.catchUp();
+    await within(bus.keys.catchUp(), {
+      deadlineMs: Date.now() + (options.timeoutMs ?? connectMs),
+      signal: options.signal,
+      late: silence,
+    });
     const record = bus.keys.record(keyId);
     if (record === undefined || !this.tokens.includes(record.proposal.token)) {
       throw new HsmError("ERR_UNKNOWN_KEY", `there is no key ${keyId}`);
@@ -133,33 +139,91 @@ export class Client implements HsmClient {
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true;
+    await Promise.all([...this.#sessions].map((session) => session.close()));
+    this.#closing.abort();
     for (const dealer of this.#prepared.values()) dealer.end();
-    await this.#bus?.close();
+    // A key under way is abandoned first.
+    const generations = Promise.allSettled(this.#generating.values());
+    await Promise.race([generations, delay(abandonMs, undefined, { ref: false })]);
+    await this.#opening.then(
+      (bus) => bus.close(),
+      () => undefined,
+    );
   }
 
-  async #generate(bus: Bus, keyId: string, options: GenerateKeyOptions): Promise<KeyInfo> {
+  async #findOrMake(bus: Bus, options: GenerateKeyOptions, deadlineMs: number): Promise<KeyInfo> {
+    await bus.keys.catchUp();
+    await this.#abandonStale(bus);
+    const operationId = options.operationId ?? randomBytes(16);
+    for (let attempt = 1; ; attempt++) {
+      const keyId = keyIdOf(this.name, operationId, attempt);
+      const underWay = this.#generating.get(keyId);
+      if (underWay !== undefined) return await underWay;
+      const record = bus.keys.record(keyId);
+      if (record?.state === "active") return bus.keys.info(record);
+      if (record === undefined) {
+        const generation = this.#generate(bus, keyId, options, deadlineMs).finally(() =>
+          this.#generating.delete(keyId),
+        );
+        this.#generating.set(keyId, generation);
+        return await generation;
+      }
+      if (record.state === "proposed") await this.#awaitOther(bus, record);
+      // It may have become active meanwhile.
+      if (bus.keys.record(keyId)?.state === "active") attempt -= 1;
+    }
+  }
+
+  /** Proposals whose dealer died: their shares lie with the nodes for nothing. */
+  async #abandonStale(bus: Bus): Promise<void> {
+    for (const record of bus.keys.all()) {
+      const { state, proposal, keyId } = record;
+      const isMine = proposal.client === this.name && !this.#generating.has(keyId);
+      if (state === "proposed" && isMine && ageOf(record) > staleMs) {
+        await abandon({ bus, client: this.name }, keyId, record.proposalHash, goneText);
+      }
+    }
+  }
+
+  /** Another process of this client is at it, or has died over it. */
+  async #awaitOther(bus: Bus, record: KeyRecord): Promise<void> {
+    const patience = AbortSignal.timeout(Math.max(1, staleMs - ageOf(record)));
+    const signal = AbortSignal.any([patience, this.#closing.signal]);
+    try {
+      await bus.keys.until(record.keyId, isDecided, signal);
+    } catch (error) {
+      if (!patience.aborted) throw error;
+      await abandon({ bus, client: this.name }, record.keyId, record.proposalHash, goneText);
+      await bus.keys.catchUp();
+    }
+  }
+
+  async #generate(
+    bus: Bus,
+    keyId: string,
+    options: GenerateKeyOptions,
+    deadlineMs: number,
+  ): Promise<KeyInfo> {
     const modulusBits = options.modulusBits ?? 2048;
-    const parties = this.#cluster.nodes.length;
     const prepared = this.#prepared.get(modulusBits);
     this.#prepared.delete(modulusBits);
     const dealer = prepared?.isAlive === true ? prepared : new Dealer(modulusBits);
-    const limit = AbortSignal.timeout(options.timeoutMs ?? keygenMs);
-    const signal = options.signal === undefined ? limit : AbortSignal.any([limit, options.signal]);
+    const limits = [
+      AbortSignal.timeout(Math.max(1, deadlineMs - Date.now())),
+      this.#closing.signal,
+      ...(options.signal === undefined ? [] : [options.signal]),
+    ];
     try {
       const record = await dealKeyOut(
         {
+          ...this.#wish(),
           bus,
-          cluster: this.#cluster,
-          client: this.name,
-          threshold: this.#config.threshold ?? Math.floor(parties / 2) + 1,
-          minimum: this.#config.minimumAccepted ?? parties,
           dealer,
           openSession: () => this.#session(bus, options.token, "key generation"),
         },
         keyId,
         options,
-        signal,
+        AbortSignal.any(limits),
       );
       return bus.keys.info(record);
     } finally {
@@ -167,25 +231,49 @@ export class Client implements HsmClient {
     }
   }
 
+  #wish(): { cluster: Cluster; client: string; threshold: number; minimum: number } {
+    const parties = this.#cluster.nodes.length;
+    return {
+      cluster: this.#cluster,
+      client: this.name,
+      threshold: this.#config.threshold ?? Math.floor(parties / 2) + 1,
+      minimum: this.#config.minimumAccepted ?? parties,
+    };
+  }
+
   #session(bus: Bus, token: string, application: string): Session {
     const { window, batch, timeoutMs } = this.#config;
-    return new Session({ bus, client: this.name, window, batch, timeoutMs }, token, application);
+    const session = new Session(
+      {
+        bus,
+        client: this.name,
+        window,
+        batch,
+        timeoutMs,
+        onClosed: () => this.#sessions.delete(session),
+      },
+      token,
+      application,
+    );
+    this.#sessions.add(session);
+    return session;
   }
 
   async #open(): Promise<Bus> {
-    const bus = await openBus(this.#config, this.#cluster, this.#identity, this.#log);
-    if (this.#isClosed) {
-      await bus.close();
-      throw new HsmError("ERR_ABORTED", "the client was closed");
-    }
-    for (;;) {
+    const { signal } = this.#closing;
+    const bus = await openBus(this.#config, this.#cluster, this.#identity, this.#log, signal);
+    for (let isFirst = true; ; isFirst = false) {
       try {
-        await bus.keys.catchUp();
+        await within(bus.keys.catchUp(), { deadlineMs: Infinity, signal, late: silence });
         break;
       } catch (error) {
+        if (signal.aborted) {
+          await bus.close();
+          throw error;
+        }
         // The streams may be created, or their leader elected, after we connected.
-        if (this.#isClosed) throw error;
-        await new Promise((resolve) => setTimeout(resolve, 500));
+        if (isFirst) this.#log.warn({ error: describeError(error) }, "cannot read the keys yet");
+        await delay(retryMs, undefined, { signal }).catch(() => undefined);
       }
     }
     this.#bus = bus;
@@ -193,25 +281,15 @@ export class Client implements HsmClient {
   }
 
   async #ready({ signal, timeoutMs = connectMs }: CallOptions): Promise<Bus> {
-    if (this.#isClosed) throw new HsmError("ERR_ABORTED", "the client is closed");
-    const limit = AbortSignal.timeout(Math.min(timeoutMs, connectMs));
-    const either = signal === undefined ? limit : AbortSignal.any([limit, signal]);
-    return await new Promise((resolve, reject) => {
-      const giveUp = (): void => {
-        reject(
-          signal?.aborted === true
-            ? new HsmError("ERR_ABORTED", "the caller gave up")
-            : new HsmError(
-                "ERR_BROKER_UNREACHABLE",
-                `NATS does not answer at ${this.#cluster.servers.join(", ")}`,
-              ),
-        );
-      };
-      if (either.aborted) giveUp();
-      either.addEventListener("abort", giveUp, { once: true });
-      this.#opening.then(resolve, reject).finally(() => {
-        either.removeEventListener("abort", giveUp);
-      });
+    if (this.#closing.signal.aborted) throw new HsmError("ERR_ABORTED", "the client is closed");
+    return await within(this.#opening, {
+      deadlineMs: Date.now() + Math.min(timeoutMs, connectMs),
+      signal,
+      late: () =>
+        new HsmError(
+          "ERR_BROKER_UNREACHABLE",
+          `NATS does not answer at ${this.#cluster.servers.join(", ")}`,
+        ),
     });
   }
 
@@ -220,4 +298,19 @@ export class Client implements HsmClient {
       throw new HsmError("ERR_UNKNOWN_KEY", `client ${this.name} has no token ${token}`);
     }
   }
+}
+
+const goneText = "the dealing process ended before activation";
+
+/** By the dealer's clock, which is this client's. */
+function ageOf({ proposal }: KeyRecord): number {
+  return Date.now() - Date.parse(proposal.time);
+}
+
+function isDecided(record: KeyRecord | undefined): true | undefined {
+  return record?.state === "proposed" ? undefined : true;
+}
+
+function silence(): HsmError {
+  return new HsmError("ERR_BROKER_UNREACHABLE", "NATS does not answer reads");
 }

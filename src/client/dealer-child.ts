@@ -20,7 +20,8 @@ let dealt: DealtKey | undefined;
 
 // Searching for primes takes both processors for seconds: signing goes first.
 setPriority(constants.priority.PRIORITY_LOW);
-process.on("disconnect", () => process.exit(0));
+// process.exit would wait for a prime to be found.
+process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
 // Ctrl-C reaches the whole group; the parent decides what becomes of the key.
 process.on("SIGINT", () => undefined);
 process.on("message", (message: ToDealer) => {
@@ -52,6 +53,8 @@ async function handle(message: ToDealer): Promise<void> {
       const plain = serializeKeyShare(share, dealt.group);
       try {
         tell({ op: "sealed", sealed: await sealShare(message.dealing, plain) });
+      } catch {
+        tell({ op: "unsealable", sealingKey: message.dealing.sealingKey });
       } finally {
         plain.fill(0);
       }

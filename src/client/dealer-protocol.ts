@@ -17,4 +17,6 @@ export type FromDealer =
   | { readonly op: "prime" }
   | { readonly op: "dealt"; readonly group: GroupKeyBytes }
   | { readonly op: "sealed"; readonly sealed: SealedShare }
+  /** The party's one-time key is not one that can be sealed to. */
+  | { readonly op: "unsealable"; readonly sealingKey: string }
   | { readonly op: "failed"; readonly message: string };

@@ -15,7 +15,7 @@ export class Dealer {
   #primesFound = 0;
   #onPrime: ((found: number) => void) | undefined;
 
-  /** Starts searching for primes at once. */
+  /** Starts searching for primes at once. `modulusBits`: 1024, 2048, 3072 or 4096. */
   constructor(modulusBits: number) {
     this.modulusBits = modulusBits;
     this.#child = fork(childFile, [], {
@@ -26,6 +26,8 @@ export class Dealer {
       stdio: ["ignore", "ignore", "ignore", "ipc"],
     });
     this.#child.setMaxListeners(0);
+    // A child that cannot be started or spoken to: whoever waits for it is told by #answer.
+    this.#child.on("error", () => this.#child.kill("SIGKILL"));
     this.#child.on("message", (message: FromDealer) => {
       if (message.op === "prime") this.#onPrime?.(++this.#primesFound);
     });
@@ -33,12 +35,13 @@ export class Dealer {
   }
 
   get isAlive(): boolean {
-    return this.#child.exitCode === null && this.#child.signalCode === null;
+    const { connected, exitCode, signalCode } = this.#child;
+    return connected && exitCode === null && signalCode === null;
   }
 
   /**
    * The public record, once the primes are found.
-   * @throws HsmError `ERR_INTERNAL`, `ERR_ABORTED`
+   * @throws HsmError `ERR_INTERNAL`, `ERR_ABORTED`, `ERR_KEY_ABANDONED` when the child has ended
    */
   async deal(
     parties: number,
@@ -55,15 +58,21 @@ export class Dealer {
     return await answer;
   }
 
-  /** A party's share, sealed. @throws HsmError `ERR_INTERNAL`, `ERR_ABORTED` */
+  /**
+   * A party's share, sealed.
+   * @throws HsmError `ERR_INVALID_MESSAGE` when its one-time key is none, `ERR_ABORTED`,
+   * `ERR_KEY_ABANDONED` when the child has ended
+   */
   async seal(dealing: Dealing, signal: AbortSignal): Promise<SealedShare> {
-    const answer = this.#answer(signal, (message) =>
-      message.op === "sealed" && message.sealed.sealingKey === dealing.sealingKey
-        ? message.sealed
-        : undefined,
-    );
+    const { sealingKey } = dealing;
+    const answer = this.#answer(signal, (message) => {
+      if (message.op === "sealed" && message.sealed.sealingKey === sealingKey) return message;
+      return message.op === "unsealable" && message.sealingKey === sealingKey ? message : undefined;
+    });
     this.#tell({ op: "seal", dealing });
-    return await answer;
+    const said = await answer;
+    if (said.op === "sealed") return said.sealed;
+    throw new HsmError("ERR_INVALID_MESSAGE", `${dealing.node} sent a useless one-time key`);
   }
 
   /** Ends the child, and with it every copy of the private key. */
@@ -74,7 +83,7 @@ export class Dealer {
   #answer<T>(signal: AbortSignal, pick: (message: FromDealer) => T | undefined): Promise<T> {
     return new Promise((resolve, reject) => {
       const leave = (): void => {
-        this.#child.off("message", receive).off("exit", die);
+        this.#child.off("message", receive).off("exit", die).off("error", die);
         signal.removeEventListener("abort", abort);
       };
       const fail = (error: HsmError): void => {
@@ -82,19 +91,22 @@ export class Dealer {
         reject(error);
       };
       const receive = (message: FromDealer): void => {
-        if (message.op === "failed") fail(new HsmError("ERR_INTERNAL", message.message));
+        if (message.op === "failed") {
+          fail(new HsmError("ERR_INTERNAL", message.message));
+          return;
+        }
         const picked = pick(message);
         if (picked === undefined) return;
         leave();
         resolve(picked);
       };
       const die = (): void => {
-        fail(new HsmError("ERR_INTERNAL", "the dealing process ended early"));
+        fail(new HsmError("ERR_KEY_ABANDONED", "the dealing process ended early"));
       };
       const abort = (): void => {
         fail(new HsmError("ERR_ABORTED", "key generation was given up"));
       };
-      this.#child.on("message", receive).on("exit", die);
+      this.#child.on("message", receive).on("exit", die).on("error", die);
       signal.addEventListener("abort", abort);
       if (!this.isAlive) die();
       else if (signal.aborted) abort();
@@ -102,6 +114,7 @@ export class Dealer {
   }
 
   #tell(message: ToDealer): void {
+    // A failure is an "error" event.
     if (this.#child.connected) this.#child.send(message);
   }
 }

@@ -9,19 +9,24 @@ import type { KeyRecord } from "../streams/key-life.js";
 import { formatSubject, streamNames } from "../streams/subjects.js";
 import type { CallOptions, DestroyResult } from "./api.js";
 import type { Bus } from "./bus.js";
+import { within } from "./within.js";
 
 const receiptsMs = 5000;
+const publishMs = 15_000;
 
 /**
  * Publishes the destruction (once) and waits a while for receipts; absent nodes erase later.
- * @throws HsmError `ERR_UNKNOWN_KEY`, `ERR_KEY_NOT_ACTIVE` for a key that is being dealt
+ * Ends in a result once the destruction is on record, even when the caller gives up meanwhile.
+ * @throws HsmError `ERR_KEY_NOT_ACTIVE` for a key that is being dealt; what publishing throws
  */
 export async function destroyKey(
   bus: Bus,
   client: string,
   record: KeyRecord,
-  { signal, timeoutMs = receiptsMs }: CallOptions,
+  { signal, timeoutMs }: CallOptions,
 ): Promise<DestroyResult> {
+  const deadlineMs = timeoutMs === undefined ? undefined : Date.now() + timeoutMs;
+  const left = (): number => Math.max(1, (deadlineMs ?? Infinity) - Date.now());
   const { keyId, state } = record;
   if (state === "active") {
     const subject = formatSubject({ kind: "key", key: keyId });
@@ -33,13 +38,20 @@ export async function destroyKey(
       proposal: record.proposalHash,
       time: new Date().toISOString(),
     });
-    await bus.publisher.publish(message);
-    await bus.keys.catchUp();
+    await bus.publisher.publish(message, {
+      timeoutMs: Math.min(publishMs, left()),
+      ...(signal === undefined ? {} : { signal }),
+    });
   } else if (state !== "destroyed") {
     throw new HsmError("ERR_KEY_NOT_ACTIVE", `key ${keyId} is ${state}`);
   }
-  const limit = AbortSignal.timeout(timeoutMs);
+  const limit = AbortSignal.timeout(Math.min(receiptsMs, left()));
   try {
+    await within(bus.keys.catchUp(), {
+      deadlineMs: Date.now() + left(),
+      signal,
+      late: () => new HsmError("ERR_DEADLINE", "the key directory is not up to date"),
+    });
     await bus.keys.until(
       keyId,
       isOver,

@@ -2,14 +2,11 @@
  * @module The client's public face. Programs, the command line and the PKCS#11 daemon see this
  * and nothing behind it.
  */
-import { constants, createPublicKey, publicEncrypt } from "node:crypto";
 import { HsmError } from "../errors.js";
 import { readCluster } from "../identity/cluster.js";
-import { toBase64url } from "../identity/encoding.js";
 import { readIdentityFile } from "../identity/identity-file.js";
 import { silentLogger, type Logger } from "../log.js";
-import { encodeMessage, parseDigestInfo } from "../scheme/index.js";
-import type { HsmClient, KeyInfo, SignInput } from "./api.js";
+import type { HsmClient } from "./api.js";
 import { Client } from "./client.js";
 import { readClientConfig } from "./config.js";
 import { IdentityLock } from "./identity-lock.js";
@@ -19,7 +16,8 @@ export { encodings, hashes } from "./api.js";
 export * from "./audit/index.js";
 export { openHistory, type AuditOptions, type OpenHistory } from "./auditor.js";
 export { readClientConfig, type ClientConfig } from "./config.js";
-export { parseDigestInfo };
+export { parseDigestInfo } from "../scheme/index.js";
+export { verifySignature, type PublicKey } from "./verify.js";
 
 export interface ConnectOptions {
   /** Path of client.toml. */
@@ -46,19 +44,4 @@ export async function connect({
     );
   }
   return new Client(config, cluster, new IdentityLock(file), log);
-}
-
-/** Whether `signature` is the key's over `input` (any encoding but PSS, whose salt is unknown). */
-export function verifySignature(key: KeyInfo, input: SignInput, signature: Uint8Array): boolean {
-  const n = toBase64url(key.modulus);
-  const e = toBase64url(key.publicExponent);
-  const publicKey = createPublicKey({ key: { kty: "RSA", n, e }, format: "jwk" });
-  if (signature.length !== key.modulus.length) return false;
-  try {
-    const opened = publicEncrypt({ key: publicKey, padding: constants.RSA_NO_PADDING }, signature);
-    return opened.equals(encodeMessage(key, input));
-  } catch {
-    // A signature that is not below the modulus is none.
-    return false;
-  }
 }

@@ -51,6 +51,11 @@ export class KeyDirectory {
     return this.#follower.catchUp();
   }
 
+  /** Every record, in order of proposal. */
+  all(): Iterable<KeyRecord> {
+    return this.#lives.all();
+  }
+
   record(keyId: string): KeyRecord | undefined {
     return this.#lives.get(keyId);
   }

@@ -5,14 +5,22 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import { describeError, HsmError } from "../errors.js";
+import { validated } from "../validate.js";
 import type { Cluster } from "../identity/cluster.js";
 import { toBase64url, toHex } from "../identity/encoding.js";
-import type { GroupKeyBytes } from "../scheme/index.js";
+import { modulusSizes, type GroupKeyBytes } from "../scheme/index.js";
 import { signMessage } from "../streams/envelope.js";
 import { formatVersion, maxInputs } from "../streams/fields.js";
 import type { KeyRecord } from "../streams/key-life.js";
+import { KeyProposed } from "../streams/keys.js";
 import { formatSubject, streamNames, type StreamName } from "../streams/subjects.js";
-import type { GenerateKeyOptions, KeyPolicy, KeygenProgress } from "./api.js";
+import {
+  encodings,
+  hashes,
+  type GenerateKeyOptions,
+  type KeyPolicy,
+  type KeygenProgress,
+} from "./api.js";
 import type { Bus } from "./bus.js";
 import type { Dealer } from "./dealer.js";
 import type { Session } from "./session.js";
@@ -28,6 +36,8 @@ export const defaultPolicy: KeyPolicy = {
 const testMs = 20_000;
 /** How long nodes have to accept. */
 const enrollmentMs = 30_000;
+/** A proposal this old whose dealer has not finished has none any more. */
+export const staleMs = 120_000;
 
 export interface KeygenContext {
   readonly bus: Bus;
@@ -35,7 +45,9 @@ export interface KeygenContext {
   readonly client: string;
   readonly threshold: number;
   readonly minimum: number;
-  readonly dealer: Dealer;
+  readonly dealer: Pick<Dealer, "deal" | "seal">;
+  /** How long nodes have to accept; default 30 s. */
+  readonly enrollmentMs?: number;
   readonly openSession: () => Session;
 }
 
@@ -50,6 +62,48 @@ export function keyIdOf(client: string, operationId: Uint8Array, attempt: number
     .update(`thsm/v1 key\0${client}\0${toHex(operationId)}\0${attempt}`)
     .digest("hex")
     .slice(0, 32);
+}
+
+/**
+ * Refuses a wish that no node would accept, before anybody searches for primes.
+ * @throws HsmError `ERR_INVALID_ARGUMENT`, `ERR_UNSUPPORTED_MECHANISM`, `ERR_INVALID_CONFIG` for a
+ * threshold that the cluster cannot have
+ */
+export function checkWish(
+  { threshold, minimum, cluster, client }: Omit<KeygenContext, "bus" | "dealer" | "openSession">,
+  options: GenerateKeyOptions,
+): void {
+  const { modulusBits = 2048, policy = {} } = options;
+  if (!modulusSizes.includes(modulusBits)) {
+    const sizes = modulusSizes.join(", ");
+    throw new HsmError("ERR_UNSUPPORTED_MECHANISM", `expected one of ${sizes} bits`);
+  }
+  const parties = cluster.nodes.map(({ name }) => name);
+  const n = parties.length;
+  if (threshold > n || 2 * threshold <= n || minimum < threshold || minimum > n) {
+    throw new HsmError(
+      "ERR_INVALID_CONFIG",
+      `with ${n} nodes a threshold is more than ${n / 2} and at most ${n}, and minimumAccepted is between them;` +
+        ` client.toml says ${threshold} and ${minimum}`,
+    );
+  }
+  const isKnown =
+    (policy.encodings ?? []).every((one) => encodings.includes(one)) &&
+    (policy.hashes ?? []).every((one) => hashes.includes(one));
+  if (!isKnown) throw new HsmError("ERR_INVALID_ARGUMENT", "unknown encoding or hash in policy");
+  // The numbers of the key are not there yet; any will do for the shape of the rest.
+  const one = Uint8Array.of(1);
+  const group = {
+    modulus: one,
+    publicExponent: one,
+    threshold,
+    parties: n,
+    verificationBase: one,
+    verificationKeys: [one],
+  };
+  const keyId = "0".repeat(32);
+  const sketch = proposalOf({ client, minimum }, keyId, options, group, parties);
+  validated(KeyProposed, sketch, "ERR_INVALID_ARGUMENT");
 }
 
 /**
@@ -94,16 +148,29 @@ export async function dealKeyOut(
       time: new Date().toISOString(),
     });
     await bus.keys.catchUp();
+    const active = await bus.keys.until(keyId, activeOrOver, signal);
     tell({ step: "active" });
-    return await bus.keys.until(
-      keyId,
-      (record) => (record?.state === "active" ? record : undefined),
-      signal,
-    );
+    return active;
   } catch (cause) {
     await abandon(context, keyId, proposalHash, describeError(cause));
+    // The activation may have been stored although we heard nothing of it: the stream decides.
+    await bus.keys.catchUp().catch(() => undefined);
+    const record = bus.keys.record(keyId);
+    if (record?.state === "active") return record;
     throw new HsmError("ERR_KEY_ABANDONED", `no key was made: ${describeError(cause)}`, { cause });
   }
+}
+
+function activeOrOver(record: KeyRecord | undefined): KeyRecord | undefined {
+  if (record?.state === "active") return record;
+  requireProposed(record);
+  return undefined;
+}
+
+/** Somebody else may end a dealing: another process of this client. */
+function requireProposed(record: KeyRecord | undefined): void {
+  if (record === undefined || record.state === "proposed") return;
+  throw new HsmError("ERR_KEY_ABANDONED", `the key was ${record.state} meanwhile`);
 }
 
 /** Tells the nodes to erase what they have of a key that will never be active. */
@@ -133,31 +200,42 @@ async function sealAndAwait(
   tell: (progress: KeygenProgress) => void,
 ): Promise<number[]> {
   const { bus, dealer, minimum } = context;
+  const limitMs = context.enrollmentMs ?? enrollmentMs;
   const sealedTo = new Set<string>();
-  const late = AbortSignal.timeout(enrollmentMs);
+  const late = AbortSignal.timeout(limitMs);
+  const either = AbortSignal.any([signal, late]);
   for (;;) {
     let record: KeyRecord;
     try {
       record = await bus.keys.until(
         keyId,
         (one) => (one !== undefined && isNews(one, sealedTo, minimum) ? one : undefined),
-        AbortSignal.any([signal, late]),
+        either,
       );
     } catch (error) {
       const known = bus.keys.record(keyId);
       if (!late.aborted || known === undefined) throw error;
       if (known.accepted.size >= minimum) return ascending(known.accepted);
-      throw absence(known, minimum);
+      throw absence(known, minimum, limitMs);
     }
     const { accepted, ready, proposal, proposalHash } = record;
     const total = proposal.parties.length;
     tell({ step: "ready", done: ready.size, total });
     for (const { party, node, sealingKey } of ready.values()) {
-      if (sealedTo.has(sealingKey) || accepted.has(party)) continue;
+      if (sealedTo.has(sealingKey)) continue;
       sealedTo.add(sealingKey);
+      if (accepted.has(party)) continue;
       const { key, epoch, client } = proposal;
       const dealing = { key, epoch, client, node, party, proposal: proposalHash, sealingKey };
-      const sealed = await dealer.seal(dealing, signal);
+      let sealed;
+      try {
+        sealed = await dealer.seal(dealing, signal);
+      } catch (error) {
+        // One node's nonsense is its own: without a share it will not accept, and that is all.
+        if (!(error instanceof HsmError) || error.code !== "ERR_INVALID_MESSAGE") throw error;
+        bus.log.error({ key: keyId, node, error: error.message }, "cannot seal to a node");
+        continue;
+      }
       await publish(bus, streamNames.deals, formatSubject({ kind: "deal", node, key }), sealed);
     }
     tell({ step: "accepted", done: accepted.size, total });
@@ -167,6 +245,7 @@ async function sealAndAwait(
 
 /** @throws HsmError `ERR_KEY_ABANDONED` when too many parties declined */
 function isNews(record: KeyRecord, sealedTo: ReadonlySet<string>, minimum: number): boolean {
+  requireProposed(record);
   if (record.proposal.parties.length - record.rejected.size < minimum) throw rejection(record);
   return (
     isComplete(record) || [...record.ready.values()].some((one) => !sealedTo.has(one.sealingKey))
@@ -182,11 +261,11 @@ function ascending(parties: Iterable<number>): number[] {
   return [...parties].toSorted((a, b) => a - b);
 }
 
-function absence({ accepted, proposal }: KeyRecord, minimum: number): HsmError {
+function absence({ accepted, proposal }: KeyRecord, minimum: number, limitMs: number): HsmError {
   const missing = proposal.parties.filter((_, index) => !accepted.has(index + 1));
   return new HsmError(
     "ERR_KEY_ABANDONED",
-    `${missing.join(", ")} did not accept a share within ${enrollmentMs / 1000} s;` +
+    `${missing.join(", ")} did not accept a share within ${limitMs / 1000} s;` +
       ` start them, or set minimumAccepted in client.toml below ${minimum}`,
   );
 }
@@ -197,7 +276,7 @@ function rejection({ rejected, proposal }: KeyRecord): HsmError {
 }
 
 function proposalOf(
-  context: KeygenContext,
+  context: Pick<KeygenContext, "client" | "minimum">,
   keyId: string,
   options: GenerateKeyOptions,
   group: GroupKeyBytes,

@@ -4,6 +4,7 @@
  */
 import type { NatsConnection, Subscription } from "nats";
 import type { Cluster } from "../identity/cluster.js";
+import type { Heartbeat } from "../streams/beats.js";
 import { assembleMessage, signatureOf } from "../streams/envelope.js";
 import { readHeartbeat, verifySender } from "../streams/open.js";
 import { allBeats } from "../streams/subjects.js";
@@ -19,8 +20,10 @@ const lateFactor = 3;
 
 interface NodeState {
   lastBeatMs: number;
+  /** What the newest beat said. */
   boot: string;
   beat: number;
+  time: string;
   /** Exponentially weighted mean of answer times. */
   meanMs: number;
   /** Inputs asked and not yet answered. */
@@ -36,7 +39,14 @@ export class NodeHealth {
 
   constructor(cluster: Cluster, connection: NatsConnection) {
     for (const { name } of cluster.nodes) {
-      this.#states.set(name, { lastBeatMs: 0, boot: "", beat: -1, meanMs: 10, outstanding: 0 });
+      this.#states.set(name, {
+        lastBeatMs: 0,
+        boot: "",
+        beat: -1,
+        time: "",
+        meanMs: 10,
+        outstanding: 0,
+      });
     }
     this.#subscription = connection.subscribe(allBeats, {
       callback: (error, received) => {
@@ -46,7 +56,7 @@ export class NodeHealth {
           const message = assembleMessage("", received.subject, received.data, signature);
           const body = readHeartbeat(message);
           verifySender(cluster, message, body, "node");
-          this.#beat(body.node, body.boot, body.beat);
+          this.#beat(body);
         } catch {
           // A forged or malformed heartbeat is no heartbeat.
         }
@@ -80,15 +90,18 @@ export class NodeHealth {
     if (state !== undefined) state.outstanding += inputs;
   }
 
-  /** The node answered after `elapsedMs`, or (undefined) is no longer waited for. */
-  settled(node: string, inputs: number, elapsedMs: number | undefined): void {
-    const state = this.#states.get(node);
+  answered(node: string, inputs: number, elapsedMs: number): void {
+    const state = this.#release(node, inputs);
     if (state === undefined) return;
-    state.outstanding = Math.max(0, state.outstanding - inputs);
-    if (elapsedMs === undefined) return;
     state.meanMs += (elapsedMs - state.meanMs) / 8;
     this.#recent.push(elapsedMs);
     if (this.#recent.length > samples) this.#recent.shift();
+  }
+
+  /** Nobody waits for the node's answer any more. That it took so long already counts. */
+  gaveUp(node: string, inputs: number, waitedMs: number): void {
+    const state = this.#release(node, inputs);
+    if (state !== undefined) state.meanMs += Math.max(0, waitedMs - state.meanMs) / 8;
   }
 
   /** How long to wait for an answer before others are asked. */
@@ -112,11 +125,18 @@ export class NodeHealth {
     return burden + state.meanMs * (1 + state.outstanding) * spread;
   }
 
-  #beat(node: string, boot: string, beat: number): void {
+  #release(node: string, inputs: number): NodeState | undefined {
     const state = this.#states.get(node);
-    // A replayed old beat must not make a dead node look alive.
-    if (state === undefined || (state.boot === boot && beat <= state.beat)) return;
+    if (state !== undefined) state.outstanding = Math.max(0, state.outstanding - inputs);
+    return state;
+  }
+
+  #beat({ node, boot, beat, time }: Heartbeat): void {
+    const state = this.#states.get(node);
+    if (state === undefined) return;
+    // A replayed old beat, of this boot or an earlier one, must not make a dead node look alive.
+    if (state.boot === boot ? beat <= state.beat : time <= state.time) return;
     this.#heardAny = true;
-    Object.assign(state, { boot, beat, lastBeatMs: Date.now() });
+    Object.assign(state, { boot, beat, time, lastBeatMs: Date.now() });
   }
 }

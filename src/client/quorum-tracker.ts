@@ -7,6 +7,7 @@ import { describeError, HsmError } from "../errors.js";
 import {
   combine,
   findQuorum,
+  maxQuorumsTried,
   parseSignatureShare,
   type GroupKey,
   type QuorumResult,
@@ -96,7 +97,7 @@ export class QuorumTracker {
       if (verdict.culprits.length === 0) {
         this.#isBlameOpen = true;
         const agreed = this.#combineAll(verdict.quorum);
-        return "signatures" in agreed ? agreed : undefined;
+        return "signatures" in agreed ? agreed : this.#search();
       }
     }
     return undefined;
@@ -105,6 +106,20 @@ export class QuorumTracker {
   /** Somebody's share is wrong, and one more party's would say whose. */
   get isBlameOpen(): boolean {
     return this.#isBlameOpen;
+  }
+
+  /**
+   * Colluders whose errors cancel in one quorum for one input, and in another for the next, make
+   * every input look good with somebody; some quorum is good for all of them.
+   */
+  #search(): Combined | undefined {
+    let left = maxQuorumsTried;
+    for (const quorum of subsets([...this.#good.keys()], this.#group.threshold)) {
+      if (left-- === 0) return undefined;
+      const tried = this.#combineAll(quorum);
+      if ("signatures" in tried) return tried;
+    }
+    return undefined;
   }
 
   #combineAll(quorum: readonly number[]): Combined | { readonly failedInput: number } {
@@ -139,5 +154,15 @@ export class QuorumTracker {
 
   #accuse(party: number, hash: string, reason: string): void {
     this.#accused.set(party, { party, hash, reason });
+  }
+}
+
+function* subsets(items: readonly number[], size: number): Generator<readonly number[]> {
+  if (size === 0) {
+    yield [];
+    return;
+  }
+  for (const [i, item] of items.entries()) {
+    for (const rest of subsets(items.slice(i + 1), size - 1)) yield [item, ...rest];
   }
 }

@@ -6,7 +6,8 @@ import { randomBytes } from "node:crypto";
 import { describeError, HsmError } from "../errors.js";
 import { toBase64url } from "../identity/encoding.js";
 import { encodeMessage, type GroupKey } from "../scheme/index.js";
-import { signMessage } from "../streams/envelope.js";
+import { isConnected } from "../streams/connection.js";
+import { signMessage, type SignedMessage } from "../streams/envelope.js";
 import { formatVersion } from "../streams/fields.js";
 import type { KeyRecord } from "../streams/key-life.js";
 import type { RequestKind } from "../streams/requests.js";
@@ -15,6 +16,7 @@ import type { CallOptions, Hash, SignInput, SigningSession } from "./api.js";
 import { Batcher, type Item } from "./batcher.js";
 import type { Bus } from "./bus.js";
 import { SigningRun, type Outcome, type RequestFields, type Work } from "./signing-run.js";
+import { within } from "./within.js";
 
 const hashLengths: Readonly<Record<Hash, number>> = {
   sha1: 20,
@@ -26,6 +28,11 @@ const hashLengths: Readonly<Record<Hash, number>> = {
 /** Room for the requests' other fields below the stream's limit of a message. */
 const maxInputBytes = 24 * 1024;
 const closeMs = 2000;
+/** A run ends by its own deadline and says who was silent; this is for calls that wait behind it. */
+const graceMs = 150;
+/** How long a request is still brought to the record that missed its own deadline: no gap remains. */
+const recordMs = 600_000;
+const longestSalt = 64;
 
 /** What a session needs of its client. */
 export interface SessionContext {
@@ -34,6 +41,7 @@ export interface SessionContext {
   readonly window: number;
   readonly batch: number;
   readonly timeoutMs: number;
+  readonly onClosed?: () => void;
 }
 
 export class Session implements SigningSession {
@@ -41,51 +49,58 @@ export class Session implements SigningSession {
   readonly token: string;
   readonly #context: SessionContext;
   readonly #batchers = new Map<string, Batcher>();
+  readonly #runs = new Set<Promise<unknown>>();
+  /** Publications that nobody waits for. */
   readonly #unsettled = new Set<Promise<unknown>>();
+  readonly #ending = new AbortController();
+  readonly #openedEvent: SignedMessage;
+  #opening: Promise<unknown> | undefined;
+  #closing: Promise<void> | undefined;
   #requests = 0;
-  #isClosed = false;
-  readonly #opened: Promise<unknown>;
+  /** Numbers of requests that the broker refused to store: the next ones take them. */
+  readonly #freed: number[] = [];
 
   constructor(context: SessionContext, token: string, application: string) {
     this.#context = context;
     this.token = token;
-    // Not awaited here: the first signature's acknowledgements wait for it.
-    this.#opened = this.#announce({
+    this.#openedEvent = this.#event({
       type: "session-opened",
       token,
       application: application.slice(0, 200),
     });
-    this.#opened.catch(() => undefined);
+    // Not awaited here: the first signature's acknowledgements wait for it.
+    this.#opened().catch(() => undefined);
   }
 
   async sign(input: SignInput, options: CallOptions = {}): Promise<Uint8Array> {
+    const timeoutMs = options.timeoutMs ?? this.#context.timeoutMs;
+    const deadlineMs = Date.now() + timeoutMs;
+    const call = { isOver: false };
+    try {
+      return await within(this.#sign(input, deadlineMs, call), {
+        deadlineMs: deadlineMs + graceMs,
+        signal: options.signal,
+        late: () => new HsmError("ERR_DEADLINE", `no signature within ${timeoutMs} ms`),
+      });
+    } finally {
+      call.isOver = true;
+    }
+  }
+
+  async #sign(
+    input: SignInput,
+    deadlineMs: number,
+    call: { isOver: boolean },
+  ): Promise<Uint8Array> {
     this.#requireOpen();
-    const { bus, timeoutMs } = this.#context;
-    const deadlineMs = Date.now() + (options.timeoutMs ?? timeoutMs);
+    const { bus } = this.#context;
+    bus.identity.require();
+    const salt = saltFor(input);
     const record = await bus.keys.activeRecord(input.keyId, this.token);
     const group = bus.keys.group(record);
-    const salt = saltFor(input);
     const encoded = encodeMessage(group, { ...input, ...(salt === undefined ? {} : { salt }) });
     return await new Promise((resolve, reject) => {
-      const { signal } = options;
-      const item: Item = {
-        data: input.data,
-        encoded,
-        salt,
-        deadlineMs,
-        resolve,
-        reject,
-        isCancelled: false,
-      };
-      const cancel = (): void => {
-        item.isCancelled = true;
-        reject(new HsmError("ERR_ABORTED", "the caller gave up"));
-      };
-      if (signal?.aborted === true) {
-        cancel();
-        return;
-      }
-      signal?.addEventListener("abort", cancel, { once: true });
+      const item: Item = { data: input.data, encoded, salt, deadlineMs, resolve, reject, call };
       this.#batcher(record, group, input).add(item);
     });
   }
@@ -104,29 +119,51 @@ export class Session implements SigningSession {
       [item],
       deadlineMs,
     );
-    await this.#opened;
+    await this.#opened();
     return outcome;
   }
 
-  async close(): Promise<void> {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    // Results first, so that the closing is the session's last word.
-    await Promise.race([
-      Promise.allSettled(this.#unsettled),
-      new Promise((resolve) => setTimeout(resolve, closeMs).unref()),
-    ]);
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  /** Runs first, then their results, so that the closing is the session's last word. */
+  async #close(): Promise<void> {
+    const patienceMs = isConnected(this.#context.bus.connection) ? closeMs : 0;
+    await atMost(patienceMs, this.#runs);
+    this.#ending.abort();
+    await atMost(patienceMs, [...this.#runs, ...this.#unsettled]);
+    const isFreed = (): boolean => this.#freed.includes(this.#requests);
+    while (this.#requests > 0 && isFreed()) this.#requests -= 1;
     try {
-      await this.#announce({ type: "session-closed", requests: this.#requests }, closeMs);
+      const closed = this.#event({ type: "session-closed", requests: this.#requests });
+      await atMost(patienceMs, [this.#opened()]);
+      const { publisher } = this.#context.bus;
+      await publisher.publish(closed, { timeoutMs: Math.max(1, patienceMs) });
     } catch (error) {
       this.#context.bus.log.warn({ session: this.id, error: describeError(error) }, "not closed");
     }
+    this.#context.onClosed?.();
+  }
+
+  /** The opening on record. After an outage it is tried again, with the same bytes. */
+  #opened(): Promise<unknown> {
+    this.#opening ??= this.#context.bus.publisher
+      .publish(this.#openedEvent)
+      .catch((error: unknown) => {
+        this.#opening = undefined;
+        throw error;
+      });
+    return this.#opening;
   }
 
   #batcher(record: KeyRecord, group: GroupKey, input: SignInput): Batcher {
     const lane = `${input.keyId} ${input.encoding} ${input.hash ?? ""}`;
     const known = this.#batchers.get(lane);
     if (known !== undefined) return known;
+    // A lane is made again when it is needed: keys come and go.
+    for (const [name, one] of this.#batchers) if (one.isIdle) this.#batchers.delete(name);
     const { window, batch } = this.#context;
     const perInput = group.modulusLength;
     const batcher = new Batcher({
@@ -140,7 +177,7 @@ export class Session implements SigningSession {
         const { encoding, hash } = input;
         const run = this.#run("sign", record, group, encoding, hash, items, deadlineMs);
         const { signatures } = await run;
-        await this.#opened;
+        await this.#opened();
         return signatures;
       },
     });
@@ -158,6 +195,8 @@ export class Session implements SigningSession {
     deadlineMs: number,
   ): Promise<Outcome> {
     const { bus } = this.#context;
+    const { signal } = this.#ending;
+    if (signal.aborted) throw new HsmError("ERR_ABORTED", "the session was closed");
     const salts = items.flatMap(({ salt }) => salt ?? []);
     const work: Work = {
       kind,
@@ -175,11 +214,14 @@ export class Session implements SigningSession {
       collector: bus.collector,
       health: bus.health,
       log: bus.log,
+      signal,
       publish: (fields, untilMs) => this.#publishRequest(fields, untilMs),
     });
     const head = { key: record.keyId, epoch: record.proposal.epoch };
+    const running = run.run();
+    track(this.#runs, running);
     try {
-      const outcome = await run.run();
+      const outcome = await running;
       this.#record({
         type: "result",
         rid: outcome.rid,
@@ -205,51 +247,101 @@ export class Session implements SigningSession {
     deadlineMs: number,
   ): { hash: string; stored: Promise<unknown> } {
     const { bus, client } = this.#context;
-    const subject = formatSubject({ kind: "request", client, session: this.id, rid: fields.rid });
-    this.#requests += 1;
+    const { kind, rid, ...rest } = fields;
+    const subject = formatSubject({ kind: "request", client, session: this.id, rid });
+    const seq = this.#freed.at(-1) ?? this.#requests + 1;
     const message = signMessage(bus.identity.require(), streamNames.requests, subject, {
       version: formatVersion,
+      // First what a reader looks for.
+      kind,
       client,
       session: this.id,
-      seq: this.#requests,
-      ...fields,
+      seq,
+      rid,
+      ...rest,
     });
-    const timeoutMs = Math.max(1, deadlineMs - Date.now());
-    return { hash: message.hash, stored: bus.publisher.publish(message, { timeoutMs }) };
+    // Only a request that is really sent takes a number.
+    if (this.#freed.pop() === undefined) this.#requests = seq;
+    const publication = bus.publisher
+      .publish(message, { timeoutMs: recordMs })
+      .catch((error: unknown) => {
+        if (isRefusal(error)) this.#freed.push(seq);
+        throw error;
+      });
+    track(this.#unsettled, publication);
+    const stored = within(publication, {
+      deadlineMs,
+      late: () =>
+        new HsmError("ERR_BROKER_UNREACHABLE", `no acknowledgement from ${message.stream} in time`),
+    });
+    return { hash: message.hash, stored };
   }
 
   /** Publishes an audit event without making the caller wait for it. */
   #record(event: object): void {
-    const stored = this.#announce(event)
-      .catch((error: unknown) => {
-        const facts = { session: this.id, error: describeError(error) };
-        this.#context.bus.log.error(facts, "audit event lost");
-      })
-      .finally(() => this.#unsettled.delete(stored));
-    this.#unsettled.add(stored);
+    const lost = (error: unknown): void => {
+      const facts = { session: this.id, error: describeError(error) };
+      this.#context.bus.log.error(facts, "audit event lost");
+    };
+    try {
+      const stored = this.#context.bus.publisher.publish(this.#event(event), {
+        timeoutMs: recordMs,
+      });
+      track(this.#unsettled, stored.catch(lost));
+    } catch (error) {
+      lost(error);
+    }
   }
 
-  async #announce(event: object, timeoutMs?: number): Promise<void> {
+  /** @throws HsmError `ERR_NOT_LOGGED_IN` */
+  #event(event: object): SignedMessage {
     const { bus, client } = this.#context;
     const subject = formatSubject({ kind: "client-audit", client, session: this.id });
-    const message = signMessage(bus.identity.require(), streamNames.audit, subject, {
+    return signMessage(bus.identity.require(), streamNames.audit, subject, {
       version: formatVersion,
       client,
       session: this.id,
       ...event,
       time: new Date().toISOString(),
     });
-    await bus.publisher.publish(message, timeoutMs === undefined ? {} : { timeoutMs });
   }
 
   #requireOpen(): void {
-    if (this.#isClosed) throw new HsmError("ERR_INVALID_ARGUMENT", "the session is closed");
+    if (this.#closing !== undefined)
+      throw new HsmError("ERR_INVALID_ARGUMENT", "the session is closed");
   }
 }
 
 function saltFor({ encoding, hash, saltLength }: SignInput): Uint8Array | undefined {
   if (encoding !== "pss") return undefined;
-  return randomBytes(saltLength ?? hashLengths[hash ?? "sha256"]);
+  const length = saltLength ?? hashLengths[hash ?? "sha256"];
+  if (!Number.isInteger(length) || length < 0 || length > longestSalt) {
+    throw new HsmError("ERR_INVALID_ARGUMENT", `expected 0…${longestSalt} bytes of salt`);
+  }
+  return randomBytes(length);
+}
+
+/** Whether the broker said that it has not stored a message, and not merely nothing. */
+function isRefusal(error: unknown): boolean {
+  return (
+    error instanceof HsmError && (error.code === "ERR_STREAM_FULL" || error.code === "ERR_BROKER")
+  );
+}
+
+/** Keeps a promise in a set until it settles. Its failure is somebody else's to see. */
+function track(set: Set<Promise<unknown>>, promise: Promise<unknown>): void {
+  set.add(promise);
+  const leave = (): void => void set.delete(promise);
+  promise.then(leave, leave);
+}
+
+async function atMost(timeMs: number, promises: Iterable<Promise<unknown>>): Promise<void> {
+  let timer;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, timeMs);
+  });
+  await Promise.race([Promise.allSettled(promises), late]);
+  clearTimeout(timer);
 }
 
 function blame(record: KeyRecord, { accusations }: Outcome): object {

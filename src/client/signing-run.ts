@@ -30,6 +30,7 @@ export interface Work {
 
 /** A request but for what its session adds. */
 export interface RequestFields extends Readonly<Record<string, unknown>> {
+  readonly kind: RequestKind;
   readonly rid: string;
 }
 
@@ -39,7 +40,9 @@ export interface RunContext {
   readonly collector: Collector;
   readonly health: NodeHealth;
   readonly log: Logger;
-  /** Publishes a request with the session's next number; resolves to its hash once stored. */
+  /** Ends the run: its session is closed. */
+  readonly signal: AbortSignal;
+  /** Publishes a request with the session's next number, or throws; `stored` once it is on record. */
   readonly publish: (
     fields: RequestFields,
     deadlineMs: number,
@@ -105,6 +108,10 @@ export class SigningRun {
    * no quorum is left; `ERR_STREAM_FULL`, `ERR_BROKER_UNREACHABLE` of the publication
    */
   async run(): Promise<Outcome> {
+    const { signal, collector } = this.#context;
+    const abort = (): void => this.#fail(new HsmError("ERR_ABORTED", "the session was closed"));
+    signal.addEventListener("abort", abort);
+    if (signal.aborted) abort();
     try {
       this.#ask(this.#work.group.threshold);
       this.#timer = setInterval(() => this.#tick(), tickMs);
@@ -120,8 +127,9 @@ export class SigningRun {
     } finally {
       this.#isDone = true;
       clearInterval(this.#timer);
-      for (const { rid } of this.#attempts) this.#context.collector.forget(rid);
-      for (const party of this.#waitingFor.keys()) this.#settle(party, undefined);
+      signal.removeEventListener("abort", abort);
+      for (const { rid } of this.#attempts) collector.forget(rid);
+      this.#stopWaiting();
       this.#reportCulprits();
     }
   }
@@ -138,30 +146,34 @@ export class SigningRun {
       .map((node) => record.proposal.parties.indexOf(node) + 1)
       .toSorted((a, b) => a - b);
     const rid = toBase64url(randomBytes(16));
+    const fields = {
+      kind,
+      rid,
+      key: record.keyId,
+      epoch: record.proposal.epoch,
+      algorithm: record.proposal.algorithm,
+      scheme: record.proposal.scheme,
+      parties,
+      encoding,
+      hash,
+      inputs: inputs.map(toHex),
+      salts: salts?.map(toHex),
+      expires: new Date(deadlineMs).toISOString(),
+      attempt: this.#attempts.length + 1,
+      of: this.#attempts[0]?.rid,
+    };
+    let published;
+    try {
+      published = publish(fields, deadlineMs);
+    } catch (error) {
+      // The identity may have been locked meanwhile. We may be called by a timer: do not throw.
+      this.#failBy(error);
+      return;
+    }
+    const { hash: requestHash, stored } = published;
     collector.expect(rid, (answer) => this.#take(answer));
-    const { hash: requestHash, stored } = publish(
-      {
-        kind,
-        rid,
-        key: record.keyId,
-        epoch: record.proposal.epoch,
-        algorithm: record.proposal.algorithm,
-        scheme: record.proposal.scheme,
-        parties,
-        encoding,
-        hash,
-        inputs: inputs.map(toHex),
-        salts: salts?.map(toHex),
-        expires: new Date(deadlineMs).toISOString(),
-        attempt: this.#attempts.length + 1,
-        of: this.#attempts[0]?.rid,
-      },
-      deadlineMs,
-    );
     this.#unstored.push(stored);
-    stored.catch((error: unknown) => {
-      this.#fail(error instanceof Error ? error : new Error(String(error)));
-    });
+    stored.catch((error: unknown) => this.#failBy(error));
     const atMs = Date.now();
     this.#attempts.push({ rid, hash: requestHash, parties, atMs });
     for (const party of parties) {
@@ -186,7 +198,12 @@ export class SigningRun {
       this.#context.log.warn({ node: body.node, rid: body.rid }, "answer to another question");
       return;
     }
-    this.#settle(body.party, Date.now() - attempt.atMs);
+    // A party's first answer counts.
+    if (this.#refusals.has(body.party) || this.#tracker.hasAnswered(body.party)) return;
+    if (this.#waitingFor.delete(body.party)) {
+      const elapsedMs = Date.now() - attempt.atMs;
+      this.#context.health.answered(body.node, this.#work.inputs.length, elapsedMs);
+    }
     if (body.kind === "refusal") this.#refused(body.party, body.code, body.reason);
     else this.#tracker.add(body.party, answer);
     this.#advance();
@@ -203,7 +220,7 @@ export class SigningRun {
     try {
       combined = this.#tracker.tryCombine();
     } catch (error) {
-      this.#fail(error instanceof Error ? error : new Error(String(error)));
+      this.#failBy(error);
       return;
     }
     if (combined !== undefined) {
@@ -215,10 +232,14 @@ export class SigningRun {
       else if (this.#waitingFor.size === 0) this.#ask(1);
       return;
     }
-    const { threshold } = this.#work.group;
-    const holders = this.#work.record.proposal.parties.length;
-    if (holders - this.#refusals.size < threshold) {
-      this.#failRefused();
+    const possible = this.#open().length + this.#waitingFor.size;
+    if (this.#tracker.contributors + possible < this.#work.group.threshold) {
+      this.#failShort();
+      return;
+    }
+    if (possible === 0) {
+      const text = "all nodes answered, but too many of them wrongly";
+      this.#fail(new HsmError("ERR_COMBINE_FAILED", text));
       return;
     }
     this.#ask(this.#missing(this.#waitingFor.size));
@@ -254,7 +275,7 @@ export class SigningRun {
     const now = Date.now();
     if (this.#isDone) return;
     if (now >= this.#work.deadlineMs) {
-      this.#fail(this.#timeoutError());
+      this.#fail(this.#quorumError());
       return;
     }
     if (this.#combined !== undefined && now >= (this.#blameUntilMs ?? now)) {
@@ -283,9 +304,16 @@ export class SigningRun {
     }
   }
 
-  #settle(party: number, elapsedMs: number | undefined): void {
-    if (!this.#waitingFor.delete(party)) return;
-    this.#context.health.settled(this.#nodeOf(party), this.#work.inputs.length, elapsedMs);
+  #stopWaiting(): void {
+    const now = Date.now();
+    for (const [party, atMs] of this.#waitingFor) {
+      this.#context.health.gaveUp(this.#nodeOf(party), this.#work.inputs.length, now - atMs);
+    }
+    this.#waitingFor.clear();
+  }
+
+  #failBy(error: unknown): void {
+    this.#fail(error instanceof Error ? error : new Error(String(error)));
   }
 
   #reportCulprits(): void {
@@ -300,21 +328,32 @@ export class SigningRun {
     return this.#work.record.proposal.parties[party - 1] ?? "";
   }
 
-  #failRefused(): void {
-    const [first] = this.#refusals.values();
-    const known = refusalCodes.find((code) => code === first?.code) ?? "ERR_QUORUM_NOT_REACHED";
-    this.#fail(new HsmError(known, `the nodes refused: ${first?.reason}`));
+  /** No quorum is left: so many refused that the reason is theirs, or some lied as well. */
+  #failShort(): void {
+    const { threshold } = this.#work.group;
+    const { record } = this.#work;
+    const holders = record.state === "active" ? record.holders.length : record.accepted.size;
+    const code = mostFrequent([...this.#refusals.values()].map((one) => one.code));
+    const known = refusalCodes.find((one) => one === code);
+    if (known === undefined || holders - this.#refusals.size >= threshold) {
+      this.#fail(this.#quorumError());
+      return;
+    }
+    const { reason } = [...this.#refusals.values()].find((one) => one.code === code) ?? {};
+    this.#fail(new HsmError(known, `the nodes refused: ${reason}`));
   }
 
-  #timeoutError(): QuorumError {
+  #quorumError(): QuorumError {
     const { threshold, parties } = this.#work.group;
     const answers: Record<string, string> = {};
     for (const [party, { code }] of this.#refusals) answers[this.#nodeOf(party)] = code;
+    for (const { party } of this.#tracker.accusations) answers[this.#nodeOf(party)] = "wrong share";
     for (const party of this.#waitingFor.keys()) answers[this.#nodeOf(party)] = "silent";
+    for (const party of this.#open()) answers[this.#nodeOf(party)] = "not asked";
     const waited = Math.round((Date.now() - this.#startedMs) / 100) / 10;
     return new QuorumError(
       answers,
-      `${this.#tracker.contributors} of ${parties} nodes answered in ${waited} s, ${threshold} are needed` +
+      `${this.#tracker.contributors} of ${parties} nodes signed in ${waited} s, ${threshold} are needed` +
         ` (${Object.entries(answers)
           .map(([node, answer]) => `${node}: ${answer}`)
           .join(", ")})`,
@@ -331,3 +370,8 @@ const refusalCodes = [
   "ERR_EXPIRED",
   "ERR_INVALID_ARGUMENT",
 ] as const;
+
+function mostFrequent(codes: readonly string[]): string | undefined {
+  const count = (code: string): number => codes.filter((one) => one === code).length;
+  return codes.toSorted((a, b) => count(b) - count(a))[0];
+}

@@ -42,7 +42,13 @@ export interface Token {
 class ClusterFile {
   @Equals(1) readonly version!: number;
   @Matches(memberName) readonly name!: string;
-  @IsArray() @ArrayMinSize(1) @IsString({ each: true }) readonly servers!: string[];
+  @IsArray()
+  @ArrayMinSize(1)
+  @Matches(/^(nats|tls):\/\/[^\s/@]+$/, {
+    each: true,
+    message: "servers must be addresses like nats://host:4222 or tls://host:4222",
+  })
+  readonly servers!: string[];
   /** PEM file of the CA of the NATS servers, relative to cluster.toml. */
   @IsOptional() @IsString() readonly tlsCa?: string;
   @IsArray() @ArrayMinSize(2) @ArrayMaxSize(32) readonly node!: object[];
@@ -79,9 +85,16 @@ export class Cluster {
     this.name = file.name;
     this.servers = file.servers;
     this.tlsCa = file.tlsCa === undefined ? undefined : resolve(directory, file.tlsCa);
-    this.members = roles.flatMap((role) => (file[role] ?? []).map((entry) => member(role, entry)));
-    this.tokens = file.token.map((entry) => validated(TokenEntry, entry, "ERR_INVALID_CONFIG"));
-    requireDistinct(this.members.map(({ role, name }) => `${role} ${name}`));
+    this.members = roles.flatMap((role) =>
+      (file[role] ?? []).map((entry, index) =>
+        at(`${role} ${index + 1}`, () => member(role, entry)),
+      ),
+    );
+    this.tokens = file.token.map((entry, index) =>
+      at(`token ${index + 1}`, () => validated(TokenEntry, entry, "ERR_INVALID_CONFIG")),
+    );
+    // Across roles: a name is also a member's private inbox on the bus.
+    requireDistinct(this.members.map(({ name }) => `member name ${name}`));
     requireDistinct(this.members.map(({ login }) => `login ${login}`));
     requireDistinct(this.tokens.map(({ name }) => `token ${name}`));
     for (const one of this.members) {
@@ -123,8 +136,21 @@ export async function readCluster(path: string): Promise<Cluster> {
     const file = validated(ClusterFile, parse(await readFile(path, "utf8")), "ERR_INVALID_CONFIG");
     return new Cluster(file, dirname(path));
   } catch (cause) {
-    throw new HsmError("ERR_INVALID_CONFIG", `${path}: ${describeError(cause)}`, { cause });
+    throw new HsmError("ERR_INVALID_CONFIG", `${path}: ${sentence(cause)}`, { cause });
   }
+}
+
+/** Says which of many entries is wrong. */
+function at<T>(place: string, read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    throw new HsmError("ERR_INVALID_CONFIG", `${place}: ${sentence(cause)}`, { cause });
+  }
+}
+
+function sentence(error: unknown): string {
+  return error instanceof HsmError ? error.message : describeError(error);
 }
 
 function member(role: Role, entry: object): Member {

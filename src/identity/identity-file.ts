@@ -4,8 +4,8 @@
  * login really unlocks the right to sign.
  */
 import { createCipheriv, createDecipheriv, randomBytes, scrypt } from "node:crypto";
-import { Equals, IsIn, IsInt, IsOptional, Matches, Max, Min } from "class-validator";
-import { HsmError } from "../errors.js";
+import { Equals, IsIn, IsInt, Matches, Max, Min, ValidateIf } from "class-validator";
+import { asHsmError, HsmError } from "../errors.js";
 import { parseJson, validated } from "../validate.js";
 import { fromBase64url, toBase64url } from "./encoding.js";
 import { IdentityKey, IdentityPublicKey, seedLength } from "./identity-key.js";
@@ -15,21 +15,27 @@ import { readSecretFile, writeSecretFile } from "./secret-file.js";
 // RFC 7914; 32 MiB and about 0.1 s a guess.
 const cost = { scryptN: 32768, scryptR: 8, scryptP: 1 };
 const ticketLength = 32;
-const base64url = /^[A-Za-z0-9_-]+$/;
+const nonceLength = 12;
+const tagLength = 16;
 
 class IdentityFileContent {
   @Equals(1) readonly version!: number;
   @Matches(memberName) readonly name!: string;
   /** 32 bytes, base64url. */
-  @Matches(base64url) readonly publicKey!: string;
+  @Matches(/^[\w-]{43}$/) readonly publicKey!: string;
   @IsIn(["none", "pin"]) readonly protection!: string;
   /** "none": the seed. "pin": AES-256-GCM ciphertext and tag. base64url. */
-  @Matches(base64url) readonly secret!: string;
-  @IsOptional() @Matches(base64url) readonly salt?: string;
-  @IsOptional() @Matches(base64url) readonly nonce?: string;
-  @IsOptional() @IsInt() @Min(1024) @Max(1048576) readonly scryptN?: number;
-  @IsOptional() @IsInt() @Min(1) @Max(32) readonly scryptR?: number;
-  @IsOptional() @IsInt() @Min(1) @Max(16) readonly scryptP?: number;
+  @Matches(/^[\w-]{43}$|^[\w-]{64}$/) readonly secret!: string;
+  // The rest exactly with a PIN: 16 and 12 bytes, base64url, and the parameters of scrypt.
+  @ValidateIf(hasPin) @Matches(/^[\w-]{22}$/) readonly salt?: string;
+  @ValidateIf(hasPin) @Matches(/^[\w-]{16}$/) readonly nonce?: string;
+  @ValidateIf(hasPin) @IsInt() @Min(1024) @Max(1048576) readonly scryptN?: number;
+  @ValidateIf(hasPin) @IsInt() @Min(1) @Max(32) readonly scryptR?: number;
+  @ValidateIf(hasPin) @IsInt() @Min(1) @Max(16) readonly scryptP?: number;
+}
+
+function hasPin({ protection }: IdentityFileContent): boolean {
+  return protection !== "none";
 }
 
 /** What anybody may know of an identity file. */
@@ -71,20 +77,24 @@ export async function createIdentityFile(
 export async function readIdentityFile(path: string): Promise<IdentityFile> {
   const bytes = await readSecretFile(path);
   let content: IdentityFileContent;
+  let publicKey: IdentityPublicKey;
   try {
     content = validated(IdentityFileContent, parseJson(bytes), "ERR_INVALID_CONFIG");
+    for (const field of ["secret", "salt", "nonce"] as const) {
+      fromBase64url(content[field] ?? "", field);
+    }
+    publicKey = new IdentityPublicKey(fromBase64url(content.publicKey, "publicKey"));
   } catch (cause) {
     throw new HsmError("ERR_INVALID_CONFIG", `${path} is not an identity file`, { cause });
   } finally {
     bytes.fill(0);
   }
-  const publicKey = new IdentityPublicKey(fromBase64url(content.publicKey, "publicKey"));
   const pinProtected = content.protection === "pin";
 
   const fromSeed = (seed: Uint8Array): IdentityKey => {
-    const key = new IdentityKey(seed);
+    const key = seed.length === seedLength ? new IdentityKey(seed) : undefined;
     seed.fill(0);
-    if (key.publicKey.keyId !== publicKey.keyId) {
+    if (key?.publicKey.text !== publicKey.text) {
       throw new HsmError("ERR_INVALID_CONFIG", `${path}: secret and public key do not match`);
     }
     return key;
@@ -95,7 +105,12 @@ export async function readIdentityFile(path: string): Promise<IdentityFile> {
     publicKey,
     pinProtected,
     async open(pin) {
-      const ticket = await deriveKey(pin, content);
+      let ticket;
+      try {
+        ticket = await deriveKey(pin, content);
+      } catch (cause) {
+        throw asHsmError(cause, "ERR_INVALID_CONFIG", `${path}: scrypt takes no such parameters`);
+      }
       return { key: fromSeed(decryptSeed(content, ticket)), ticket };
     },
     openWithTicket: (ticket) => fromSeed(decryptSeed(content, ticket)),
@@ -111,7 +126,7 @@ async function encryptSeed(
   pin: string,
   head: { name: string; publicKey: string },
 ): Promise<object> {
-  const nonce = randomBytes(12);
+  const nonce = randomBytes(nonceLength);
   const parameters = { salt: toBase64url(randomBytes(16)), ...cost };
   const key = await deriveKey(pin, parameters);
   const cipher = createCipheriv("aes-256-gcm", key, nonce);
@@ -125,10 +140,13 @@ function decryptSeed(content: IdentityFileContent, ticket: Uint8Array): Uint8Arr
   const sealed = fromBase64url(content.secret, "secret");
   const nonce = fromBase64url(content.nonce ?? "", "nonce");
   try {
-    const decipher = createDecipheriv("aes-256-gcm", ticket, nonce, { authTagLength: 16 });
+    const decipher = createDecipheriv("aes-256-gcm", ticket, nonce, { authTagLength: tagLength });
     decipher.setAAD(associatedData(content));
-    decipher.setAuthTag(sealed.subarray(-16));
-    return Buffer.concat([decipher.update(sealed.subarray(0, -16)), decipher.final()]);
+    decipher.setAuthTag(sealed.subarray(-tagLength));
+    // In this mode the seed comes in one piece, and a wrong key shows in the end.
+    const seed = decipher.update(sealed.subarray(0, -tagLength));
+    decipher.final();
+    return seed;
   } catch {
     throw new HsmError("ERR_WRONG_PIN", `the PIN does not open the identity of ${content.name}`);
   }

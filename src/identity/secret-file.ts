@@ -10,19 +10,22 @@ import { HsmError } from "../errors.js";
 
 /**
  * The bytes of a file that only its owner may read.
- * @throws HsmError `ERR_INVALID_CONFIG` when it cannot be read, `ERR_UNTRUSTED_FILE` when its group
+ * @throws HsmError `ERR_INVALID_CONFIG` when it cannot be read or is no regular file, `ERR_UNTRUSTED_FILE` when its group
  * or others can read it, or when it belongs to somebody other than this process or root.
  */
 export async function readSecretFile(path: string): Promise<Buffer> {
   let file;
   try {
-    file = await open(path, constants.O_RDONLY);
+    // Not blocking, or a named pipe would be waited for.
+    file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (cause) {
     throw new HsmError("ERR_INVALID_CONFIG", `cannot read ${path}: ${reason(cause)}`, { cause });
   }
   try {
     // The mode is read from the open file: nothing can be swapped between check and use.
-    const { mode, uid } = await file.stat();
+    const stats = await file.stat();
+    if (!stats.isFile()) throw new HsmError("ERR_INVALID_CONFIG", `${path} is no regular file`);
+    const { mode, uid } = stats;
     if ((mode & 0o077) !== 0) {
       const shown = (mode & 0o777).toString(8);
       throw new HsmError(
@@ -54,12 +57,18 @@ export async function writeFileDurably(
   const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`;
   const file = await open(temporary, "wx", mode);
   try {
-    await file.writeFile(bytes);
-    await file.sync();
-  } finally {
-    await file.close();
+    try {
+      await file.writeFile(bytes);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    // What did not become the file may be a secret all the same.
+    await eraseFile(temporary);
+    throw error;
   }
-  await rename(temporary, path);
   await syncDirectory(dirname(path));
 }
 

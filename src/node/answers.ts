@@ -4,13 +4,16 @@
  */
 import { parseJson } from "../validate.js";
 import { formatSubject, parseSubject, streamNames } from "../streams/subjects.js";
-import type { JournalEntry } from "./journal-segments.js";
+import type { JournalEntry, Place, WrittenEntry } from "./journal-segments.js";
 
 export interface Answer {
   /** Hash of the request message. */
   readonly request: string;
-  /** What was said; undefined when the request was not worth an answer. */
-  readonly entry: Promise<JournalEntry | undefined>;
+  /**
+   * What was said, undefined when the request was not worth an answer; once it is published, where
+   * the journal has it: memory does not grow with the size of answers.
+   */
+  readonly said: Promise<JournalEntry | undefined> | Place;
   /** Forgotten after this, by this node's clock. */
   readonly until: number;
 }
@@ -23,9 +26,8 @@ export class Answers {
    * Takes up the answers that a former life left in its journal. How long those requests live is
    * not on record, so `lifetimeMs` is the longest that any may.
    */
-  restore(entries: readonly JournalEntry[], lifetimeMs: number): void {
-    for (const entry of entries) {
-      const { message, time } = entry;
+  restore(entries: readonly WrittenEntry[], lifetimeMs: number): void {
+    for (const { message, time, place } of entries) {
       if (message.stream !== streamNames.shares) continue;
       const subject = parseSubject(message.subject);
       const body = parseJson(message.payload);
@@ -33,7 +35,7 @@ export class Answers {
       const { client, session, rid } = subject;
       this.set(formatSubject({ kind: "request", client, session, rid }), {
         request: body.request,
-        entry: Promise.resolve(entry),
+        said: place,
         until: Date.parse(time) + lifetimeMs,
       });
     }

@@ -108,6 +108,14 @@ export class Enrollment {
     while (this.#steps.size > 0) await Promise.all(this.#steps.values());
   }
 
+  /** Drops one-time keys that no dealer will use any more. */
+  forgetStale(): void {
+    const now = this.#options.now();
+    for (const [key, { until }] of this.#sealingKeys) {
+      if (now >= until) this.#sealingKeys.delete(key);
+    }
+  }
+
   #enqueue(key: string, step: () => Promise<void>): void {
     const { log } = this.#options;
     const before = this.#steps.get(key) ?? Promise.resolve();
@@ -127,14 +135,14 @@ export class Enrollment {
     const { store } = this.#options;
     const { key } = entry.record;
     if (entry.isDead) {
-      if (entry.said.erased && !store.has(key)) return;
+      if (entry.said.has("erased") && !store.has(key)) return;
       this.#sealingKeys.delete(key);
       await this.#options.onDead(key);
       await store.erase(key);
-      if (!entry.said.erased) await this.#say<KeyErased>(entry, { type: "erased" });
+      if (!entry.said.has("erased")) await this.#say<KeyErased>(entry, { type: "erased" });
     } else if (store.has(key)) {
-      if (!entry.said.accepted) await this.#say<KeyAccepted>(entry, { type: "accepted" });
-    } else if (entry.state === "proposed" && !entry.said.rejected) {
+      if (!entry.said.has("accepted")) await this.#say<KeyAccepted>(entry, { type: "accepted" });
+    } else if (entry.state === "proposed" && !entry.said.has("rejected")) {
       if (!this.#sealingKeys.has(key)) await this.#prepare(entry);
     }
   }
@@ -158,7 +166,6 @@ export class Enrollment {
       await this.#reject(entry, error);
       return;
     }
-    this.#dropStaleKeys();
     const sealingKey = await createSealingKey();
     this.#sealingKeys.set(record.key, { key: sealingKey, until: now() + dealLifetimeMs });
     await this.#say<KeyReady>(entry, { type: "ready", sealingKey: sealingKey.publicKey });
@@ -202,7 +209,7 @@ export class Enrollment {
     ) {
       throw new HsmError("ERR_CONFLICT", `a share of another dealing of ${sealed.key}`);
     }
-    if (entry.state !== "proposed" || entry.said.rejected || store.has(sealed.key)) {
+    if (entry.state !== "proposed" || entry.said.has("rejected") || store.has(sealed.key)) {
       // Repeated after a crash, or overtaken by events: what is still owed is said now.
       await this.#step(entry);
       return;
@@ -260,15 +267,8 @@ export class Enrollment {
       time: new Date(now()).toISOString(),
     });
     // The stream tells us too, but later; what is journaled is said.
-    entry.said[event.type] = true;
+    entry.said.add(event.type);
     log.info({ key, event: event.type }, "key event");
-  }
-
-  #dropStaleKeys(): void {
-    const now = this.#options.now();
-    for (const [key, { until }] of this.#sealingKeys) {
-      if (now >= until) this.#sealingKeys.delete(key);
-    }
   }
 }
 

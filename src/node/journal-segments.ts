@@ -21,6 +21,18 @@ export interface JournalEntry {
   readonly message: SignedMessage;
 }
 
+/** Where a line stands, so that it can be read again. */
+export interface Place {
+  readonly path: string;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** An entry that is on disk. */
+export interface WrittenEntry extends JournalEntry {
+  readonly place: Place;
+}
+
 export interface Segment {
   readonly first: number;
   readonly path: string;
@@ -35,12 +47,21 @@ export function segmentPath(directory: string, first: number): string {
   return join(directory, `${String(first).padStart(15, "0")}.ndjson`);
 }
 
-/** Oldest first. */
+/** Oldest first; none when there is no such directory yet. */
 export async function listSegments(directory: string): Promise<Segment[]> {
-  return (await readdir(directory))
+  return (await namesIn(directory))
     .filter((name) => segmentName.test(name))
     .toSorted()
     .map((name) => ({ first: Number.parseInt(name, 10), path: join(directory, name) }));
+}
+
+async function namesIn(directory: string): Promise<string[]> {
+  try {
+    return await readdir(directory);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    throw error;
+  }
 }
 
 export function formatLine({ stream, subject, payload, signature }: SignedMessage): string {
@@ -63,17 +84,30 @@ function parseLine(line: string, where: string): JournalEntry {
   }
 }
 
+/** The ends of a segment, undefined when it is empty, and what was wanted of it. */
+export interface SegmentContent {
+  readonly first: JournalEntry | undefined;
+  readonly last: JournalEntry | undefined;
+  readonly kept: readonly WrittenEntry[];
+}
+
 /**
- * The entries of one segment, checked to continue each other, to begin with the number of its name
- * and to name `keyId` as their signer's key. Bytes behind the last newline are left out.
+ * Reads one segment and checks that its entries continue each other, begin with the number of its
+ * name and name `keyId` as their signer's key. Only what `keep` wants stays in memory. Bytes behind
+ * the last newline are left out.
  * @throws HsmError `ERR_JOURNAL`
  */
-export async function readSegment(segment: Segment, keyId: string): Promise<JournalEntry[]> {
+export async function readSegment(
+  segment: Segment,
+  keyId: string,
+  keep: (entry: JournalEntry) => boolean,
+): Promise<SegmentContent> {
   const bytes = await readFile(segment.path);
-  const entries: JournalEntry[] = [];
+  const kept: WrittenEntry[] = [];
+  let first: JournalEntry | undefined;
+  let last: JournalEntry | undefined;
   for (let from = 0, to = bytes.indexOf(newline); to >= 0; to = bytes.indexOf(newline, from)) {
     const entry = parseLine(bytes.toString("utf8", from, to), segment.path);
-    const last = entries.at(-1);
     if (last === undefined ? entry.n !== segment.first : !continues(entry, last)) {
       throw damaged(segment.path, `message ${entry.n} does not continue the one before`);
     }
@@ -81,10 +115,14 @@ export async function readSegment(segment: Segment, keyId: string): Promise<Jour
     if (!entry.message.signature.startsWith(`ed25519 ${keyId} `)) {
       throw damaged(segment.path, `message ${entry.n} is not signed by this node's identity`);
     }
-    entries.push(entry);
+    if (keep(entry)) {
+      kept.push({ ...entry, place: { path: segment.path, offset: from, length: to - from } });
+    }
+    first ??= entry;
+    last = entry;
     from = to + 1;
   }
-  return entries;
+  return { first, last, kept };
 }
 
 /** Whether `entry` comes right after `last`, or begins the chain when there is none. */
@@ -102,6 +140,17 @@ export async function lastEntry(segment: Segment): Promise<JournalEntry> {
     if (buffer.at(-1) !== newline) throw damaged(segment.path, "the last line has no end");
     const start = buffer.lastIndexOf(newline, -2) + 1;
     return parseLine(buffer.toString("utf8", start, length - 1), segment.path);
+  } finally {
+    await file.close();
+  }
+}
+
+/** The entry at a place that was told before. @throws HsmError `ERR_JOURNAL` */
+export async function readEntry({ path, offset, length }: Place): Promise<JournalEntry> {
+  const file = await open(path, "r");
+  try {
+    const { buffer } = await file.read(Buffer.alloc(length), 0, length, offset);
+    return parseLine(buffer.toString("utf8"), path);
   } finally {
     await file.close();
   }

@@ -22,6 +22,7 @@ import {
   readSegment,
   segmentPath,
   type JournalEntry,
+  type WrittenEntry,
 } from "./journal-segments.js";
 
 const defaultSegmentBytes = 16 << 20;
@@ -37,17 +38,22 @@ export interface JournalOptions {
   readonly onFailure: (error: HsmError) => void;
 }
 
+interface OpenSegment {
+  readonly path: string;
+  readonly file: FileHandle;
+}
+
 interface Pending {
   readonly entry: JournalEntry;
   readonly line: Buffer;
-  readonly resolve: (entry: JournalEntry) => void;
+  readonly resolve: (entry: WrittenEntry) => void;
   readonly reject: (error: Error) => void;
 }
 
 /** The writing end, continuing after `last`. */
 export class Journal {
   readonly #options: JournalOptions;
-  #file: FileHandle | undefined;
+  #segment: OpenSegment | undefined;
   #size: number;
   /** The last message spoken, on disk or on its way. */
   #last: JournalEntry | undefined;
@@ -58,12 +64,12 @@ export class Journal {
   private constructor(
     options: JournalOptions,
     last: JournalEntry | undefined,
-    file: FileHandle | undefined,
+    segment: OpenSegment | undefined,
     size: number,
   ) {
     this.#options = options;
     this.#last = last;
-    this.#file = file;
+    this.#segment = segment;
     this.#size = size;
   }
 
@@ -76,7 +82,7 @@ export class Journal {
   static async open(
     options: JournalOptions,
     isNeeded: (entry: JournalEntry) => boolean,
-  ): Promise<{ journal: Journal; recent: JournalEntry[] }> {
+  ): Promise<{ journal: Journal; recent: WrittenEntry[] }> {
     const { directory, log } = options;
     await mkdir(directory, { recursive: true, mode: 0o700 });
     const newest = (await listSegments(directory)).at(-1);
@@ -89,7 +95,7 @@ export class Journal {
     if (last !== undefined) requireSigned(options.cluster, last, newest.path);
     const file = await open(newest.path, "a");
     const { size } = await file.stat();
-    return { journal: new Journal(options, last, file, size), recent };
+    return { journal: new Journal(options, last, { path: newest.path, file }, size), recent };
   }
 
   /** The last message spoken; undefined before the first. */
@@ -102,7 +108,7 @@ export class Journal {
    * and resolves once it is on disk. One fsync serves all that is spoken while the last one ran.
    * @throws HsmError `ERR_JOURNAL` when the disk does not take it: then nothing was said
    */
-  speak(stream: StreamName, subject: string, body: { time: string }): Promise<JournalEntry> {
+  speak(stream: StreamName, subject: string, body: { time: string }): Promise<WrittenEntry> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     const n = (this.#last?.n ?? 0) + 1;
     const prev = this.#last?.message.hash ?? chainStart;
@@ -116,7 +122,7 @@ export class Journal {
   }
 
   /** What was said from number `from` and from `time` (RFC 3339) on and is on disk, oldest first. */
-  async since(from: number, time: string): Promise<JournalEntry[]> {
+  async since(from: number, time: string): Promise<WrittenEntry[]> {
     const isNeeded = (entry: JournalEntry): boolean => entry.n >= from && entry.time >= time;
     return (await readTail(this.#options, isNeeded)).recent;
   }
@@ -125,7 +131,7 @@ export class Journal {
   async close(): Promise<void> {
     await this.#writing;
     this.#failure ??= new HsmError("ERR_ABORTED", "the journal is closed");
-    await this.#file?.close();
+    await this.#segment?.file.close();
   }
 
   async #write(): Promise<void> {
@@ -136,12 +142,14 @@ export class Journal {
       while (this.#pending.length > 0) {
         batch = this.#pending;
         this.#pending = [];
-        const file = await this.#fileFor(batch[0]?.entry.n ?? 0);
-        const bytes = Buffer.concat(batch.map(({ line }) => line));
-        await file.appendFile(bytes);
+        const { file, path } = await this.#segmentFor(batch[0]?.entry.n ?? 0);
+        await file.appendFile(Buffer.concat(batch.map(({ line }) => line)));
         await file.datasync();
-        this.#size += bytes.length;
-        for (const { entry, resolve } of batch) resolve(entry);
+        for (const { entry, line, resolve } of batch) {
+          // Without its newline.
+          resolve({ ...entry, place: { path, offset: this.#size, length: line.length - 1 } });
+          this.#size += line.length;
+        }
       }
     } catch (cause) {
       // Which bytes the disk has is unknown now, and an fsync that failed may succeed next time
@@ -154,15 +162,16 @@ export class Journal {
     }
   }
 
-  async #fileFor(n: number): Promise<FileHandle> {
+  async #segmentFor(n: number): Promise<OpenSegment> {
     const { directory, segmentBytes = defaultSegmentBytes } = this.#options;
-    if (this.#file === undefined || this.#size >= segmentBytes) {
-      await this.#file?.close();
-      this.#file = await open(segmentPath(directory, n), "ax", 0o600);
+    if (this.#segment === undefined || this.#size >= segmentBytes) {
+      await this.#segment?.file.close();
+      const path = segmentPath(directory, n);
+      this.#segment = { path, file: await open(path, "ax", 0o600) };
       this.#size = 0;
       await syncDirectory(directory);
     }
-    return this.#file;
+    return this.#segment;
   }
 }
 
@@ -176,45 +185,45 @@ export async function verifyJournal(
   key: IdentityKey,
   cluster: Cluster,
 ): Promise<number> {
-  let last: JournalEntry | undefined;
+  let before: JournalEntry | undefined;
   for (const segment of await listSegments(directory)) {
-    const entries = await readSegment(segment, key.publicKey.keyId);
-    const [first] = entries;
-    if (first !== undefined && !continues(first, last)) {
-      throw damaged(segment.path, `message ${first.n} does not continue ${last?.n ?? "the start"}`);
+    const { first, last } = await readSegment(segment, key.publicKey.keyId, (entry) => {
+      requireSigned(cluster, entry, segment.path);
+      return false;
+    });
+    if (first !== undefined && !continues(first, before)) {
+      throw damaged(segment.path, `it does not continue message ${before?.n ?? 0}`);
     }
-    for (const entry of entries) requireSigned(cluster, entry, segment.path);
-    last = entries.at(-1) ?? last;
+    before = last ?? before;
   }
-  return last?.n ?? 0;
+  return before?.n ?? 0;
 }
 
 /** The segments from the newest back to the one whose first entry is not needed any more. */
 async function readTail(
   { directory, key }: Pick<JournalOptions, "directory" | "key">,
   isNeeded: (entry: JournalEntry) => boolean,
-): Promise<{ last: JournalEntry | undefined; recent: JournalEntry[] }> {
+): Promise<{ last: JournalEntry | undefined; recent: WrittenEntry[] }> {
   const segments = await listSegments(directory);
   if (segments[0] !== undefined && segments[0].first !== 1) {
     throw damaged(directory, `messages 1 to ${segments[0].first - 1} are missing`);
   }
-  const parts: JournalEntry[][] = [];
+  const parts: (readonly WrittenEntry[])[] = [];
   let last: JournalEntry | undefined;
   for (let at = segments.length - 1; at >= 0; at--) {
     const segment = segments[at];
     if (segment === undefined) break;
-    const entries = await readSegment(segment, key.publicKey.keyId);
+    const { first, last: newest, kept } = await readSegment(segment, key.publicKey.keyId, isNeeded);
     const older = segments[at - 1];
     const before = older === undefined ? undefined : await lastEntry(older);
-    const [first] = entries;
     // A crash may have come between making a segment and its first line.
     const isContinued =
       first === undefined ? segment.first === (before?.n ?? 0) + 1 : continues(first, before);
     if (!isContinued) {
       throw damaged(segment.path, `it does not continue message ${before?.n ?? 0}`);
     }
-    last ??= entries.at(-1) ?? before;
-    parts.unshift(entries.filter((entry) => isNeeded(entry)));
+    last ??= newest ?? before;
+    parts.unshift(kept);
     if (first !== undefined && !isNeeded(first)) break;
   }
   return { last, recent: parts.flat() };

@@ -9,6 +9,7 @@ import { parseGroupKey, type GroupKey } from "../scheme/index.js";
 import type { StoredMessage } from "../streams/envelope.js";
 import type { KeyEvent, KeyProposed } from "../streams/keys.js";
 import { readKeyEvent, verifySender } from "../streams/open.js";
+import { parseJson } from "../validate.js";
 import type { IgnoredMessages } from "./ignored.js";
 
 export type KeyState = "proposed" | "active" | "abandoned" | "destroyed";
@@ -27,7 +28,7 @@ export class KeyEntry {
    */
   isAuthorised: boolean;
   /** What this node has said about it. */
-  readonly said = { ready: false, accepted: false, rejected: false, erased: false };
+  readonly said: Set<KeyEvent["type"]> = new Set<KeyEvent["type"]>();
   #group: GroupKey | undefined;
 
   constructor(record: KeyProposed, proposal: string, node: string, isAuthorised: boolean) {
@@ -114,11 +115,11 @@ export class KeyDirectory {
 
   #apply(message: StoredMessage): void {
     const { cluster, node } = this.#options;
+    // Most events are of other nodes, which are their dealer's concern: a start does not pay for them.
+    if (!concerns(node, parseJson(message.payload))) return;
     const event = readKeyEvent(message);
     if (event === undefined) return;
     if ("node" in event) {
-      // What other nodes say of a key is its dealer's concern.
-      if (event.node !== node) return;
       verifySender(cluster, message, event, "node");
       this.#lastOwn = message;
     } else {
@@ -156,7 +157,7 @@ export class KeyDirectory {
   /** What this node said itself, now or in an earlier life. */
   #hear(entry: KeyEntry, event: Extract<KeyEvent, { node: string }>): HsmErrorCode | undefined {
     if (event.party !== entry.party) return "ERR_CONFLICT";
-    entry.said[event.type] = true;
+    entry.said.add(event.type);
     if (event.type === "accepted") entry.isAuthorised = true;
     return undefined;
   }
@@ -183,6 +184,12 @@ export class KeyDirectory {
   #ignore(code: HsmErrorCode, why: string): void {
     this.#options.ignored.count(code, why);
   }
+}
+
+/** Whether an event is a client's, or one of this node's own that it needs to remember. */
+function concerns(node: string, event: unknown): boolean {
+  if (typeof event !== "object" || event === null || !("node" in event)) return true;
+  return event.node === node && !("type" in event && event.type === "ready");
 }
 
 /** Whether a client may use the keys of a token. */

@@ -111,15 +111,17 @@ export class KeyStore {
     const salt = bytes.subarray(magic.length, magic.length + saltLength);
     const key = this.#deriveKey(salt, binding.key);
     const nonce = bytes.subarray(magic.length + saltLength, body);
+    let share: Buffer | undefined;
     try {
       const decipher = createDecipheriv("aes-256-gcm", key, nonce, { authTagLength: tagLength })
         .setAAD(associatedData(binding))
         .setAuthTag(bytes.subarray(-tagLength));
-      const share = decipher.update(bytes.subarray(body, -tagLength));
+      share = decipher.update(bytes.subarray(body, -tagLength));
       // GCM is a stream: nothing is held back, `final` only checks the tag.
       decipher.final();
       return share;
     } catch (cause) {
+      share?.fill(0);
       throw new HsmError("ERR_INVALID_KEY_SHARE", `${path} does not open: damaged or swapped`, {
         cause,
       });

@@ -1,5 +1,9 @@
-#!/usr/bin/env node
-/** @module The command `thsm-node`: one node of a cluster, from its configuration to its last breath. */
+#!/usr/bin/env -S node --max-semi-space-size=2
+/**
+ * @module The command `thsm-node`: one node of a cluster, from its configuration to its last breath.
+ * A node makes much garbage and keeps little: with V8's default of 16 MiB for what is young it
+ * occupies 20 MB more and is no faster.
+ */
 import { once } from "node:events";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -113,6 +117,7 @@ async function run({ config, cluster, key }: Loaded): Promise<void> {
   const failures: HsmError[] = [];
   process.once("SIGTERM", () => ending.abort());
   process.once("SIGINT", () => ending.abort());
+  log.info({ dataDir: config.dataDir }, "starting");
   try {
     const onFailure = (error: HsmError): void => {
       failures.push(error);

@@ -11,7 +11,7 @@ import type { Logger } from "../log.js";
 import type { Publisher } from "../streams/publish.js";
 import type { StreamName } from "../streams/subjects.js";
 import type { Journal } from "./journal.js";
-import type { JournalEntry } from "./journal-segments.js";
+import type { JournalEntry, WrittenEntry } from "./journal-segments.js";
 
 const tryMs = 10_000;
 const firstRetryMs = 250;
@@ -22,7 +22,7 @@ const maxInFlight = 512;
 
 /** A message that is on this node's disk, and will be on its stream. */
 export interface Said {
-  readonly entry: JournalEntry;
+  readonly entry: WrittenEntry;
   /** Resolves when the stream has it. Rejects only when the outbox is closed. */
   readonly stored: Promise<void>;
 }

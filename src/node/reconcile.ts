@@ -10,7 +10,7 @@ import type { StreamReader } from "../streams/read.js";
 import { streamNames, type StreamName } from "../streams/subjects.js";
 import { parseJson } from "../validate.js";
 import type { Journal } from "./journal.js";
-import { damaged, type JournalEntry } from "./journal-segments.js";
+import { damaged } from "./journal-segments.js";
 import type { Outbox } from "./outbox.js";
 
 /** Brokers sync their files every two minutes at the latest; what is older than this is safe. */
@@ -39,29 +39,30 @@ export async function reconcile(options: ReconcileOptions): Promise<number> {
     [streamNames.keys, options.lastKeyEvent],
   ];
   const last = journal.last;
-  const since = new Date(Date.parse(last?.time ?? "") - lossWindowMs || 0).toISOString();
-  let lost: JournalEntry[] = [];
-  for (const [stream, message] of newest) {
+  const heads = newest.map(([stream, message]) => {
     // Whatever a stranger has put on this node's subject says nothing about what is lost.
-    const known = message !== undefined && isOwn(cluster, node, message) ? message : undefined;
-    const n = known === undefined ? 0 : numberOf(known);
+    const own = message !== undefined && isOwn(cluster, node, message) ? message : undefined;
+    return { stream, hash: own?.hash, n: own === undefined ? 0 : numberOf(own) };
+  });
+  const since = new Date(Date.parse(last?.time ?? "") - lossWindowMs || 0).toISOString();
+  const entries = await journal.since(Math.min(...heads.map(({ n }) => n)), since);
+  for (const { stream, n, hash } of heads) {
     if (n > (last?.n ?? 0)) {
       throw damaged(
         stream,
         `it has message ${n} of this node, the journal ends at ${last?.n ?? 0}`,
       );
     }
-    const entries = await journal.since(n, since);
     const same = entries.find((entry) => entry.n === n);
-    if (same !== undefined && same.message.hash !== known?.hash) {
+    if (same !== undefined && same.message.hash !== hash) {
       throw damaged(stream, `it has another message ${n} of this node than the journal`);
     }
-    const behind = entries.filter(
-      (entry) => entry.message.stream === stream && entry.n > n && entry.n <= outbox.published,
-    );
-    lost = [...lost, ...behind];
   }
-  for (const entry of lost.toSorted((a, b) => a.n - b.n)) void outbox.publish(entry);
+  const lost = entries.filter(({ n, message }) => {
+    const head = heads.find(({ stream }) => stream === message.stream);
+    return n > (head?.n ?? 0) && n <= outbox.published;
+  });
+  for (const entry of lost) void outbox.publish(entry);
   return lost.length;
 }
 

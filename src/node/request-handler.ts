@@ -15,6 +15,7 @@ import type { ShareMessage } from "../streams/shares.js";
 import { formatSubject, streamNames } from "../streams/subjects.js";
 import type { Answer, Answers } from "./answers.js";
 import type { IgnoredMessages } from "./ignored.js";
+import { readEntry } from "./journal-segments.js";
 import type { KeyDirectory, KeyEntry } from "./key-directory.js";
 import type { KeyStore } from "./key-store.js";
 import type { Outbox, Said } from "./outbox.js";
@@ -83,9 +84,9 @@ export class RequestHandler {
       delivery.ack();
       return;
     }
-    const given = answers.get(message.subject);
-    if (given !== undefined) {
-      await this.#repeat(given, delivery);
+    const before = answers.get(message.subject);
+    if (before !== undefined) {
+      await this.#repeat(before, delivery);
       return;
     }
     // Most requests name other parties: those cost no signature check.
@@ -94,14 +95,16 @@ export class RequestHandler {
       return;
     }
     const answer = this.#answer(message, request);
-    const entry = answer.then((said) => said?.entry);
+    const said = answer.then((one) => one?.entry);
     // Who waits for it hears of a failure; so does this delivery, below.
-    entry.catch(() => undefined);
-    answers.set(message.subject, { request: message.hash, entry, until: this.#until(request) });
+    said.catch(() => undefined);
+    const remembered = { request: message.hash, until: this.#until(request) };
+    answers.set(message.subject, { ...remembered, said });
     try {
-      const said = await answer;
-      if (said === undefined) answers.delete(message.subject);
-      else await said.stored;
+      const given = await answer;
+      await given?.stored;
+      if (given === undefined) answers.delete(message.subject);
+      else answers.set(message.subject, { ...remembered, said: given.entry.place });
     } catch (error) {
       answers.delete(message.subject);
       throw error;
@@ -117,7 +120,7 @@ export class RequestHandler {
       // The subject is written once, so the stream has lost a message and reused its place.
       ignored.count("ERR_CONFLICT", `another request on ${message.subject}`);
     } else {
-      const entry = await given.entry;
+      const entry = "path" in given.said ? await readEntry(given.said) : await given.said;
       if (entry !== undefined) await outbox.publish(entry);
     }
     delivery.ack();
@@ -133,8 +136,12 @@ export class RequestHandler {
       ignored.count(isOurs ? error.code : "ERR_INTERNAL", describeError(error));
       return undefined;
     }
-    if (directory.find(request.key)?.state !== "active") await catchUp();
-    const key = directory.find(request.key);
+    let key = directory.find(request.key);
+    if (key === undefined || key.state === "proposed") {
+      // Its events may be on the stream and not yet here.
+      await catchUp();
+      key = directory.find(request.key);
+    }
     if (key === undefined || !key.isAuthorised) {
       ignored.count("ERR_UNKNOWN_KEY", `a request for key ${request.key}`);
       return undefined;

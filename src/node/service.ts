@@ -2,34 +2,31 @@
  * @module The running node: everything put together, in the order in which it must come up. Nothing
  * is signed before THSM_KEY is read to its end and the shares of dead keys are erased.
  */
-import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import type { NatsConnection } from "nats";
-import { describeError, HsmError } from "../errors.js";
-import type { Cluster } from "../identity/cluster.js";
-import { toBase64url } from "../identity/encoding.js";
+import { describeError, type HsmError } from "../errors.js";
 import type { IdentityKey } from "../identity/identity-key.js";
-import type { Logger } from "../log.js";
-import type { NodeIgnored, NodeStarted } from "../streams/audit-events.js";
-import type { Heartbeat } from "../streams/beats.js";
-import { connectBus } from "../streams/connection.js";
 import { consume } from "../streams/consume.js";
-import { messageHeaders, signMessage, type StoredMessage } from "../streams/envelope.js";
-import { formatVersion } from "../streams/fields.js";
 import { StreamFollower } from "../streams/follow.js";
 import { Publisher } from "../streams/publish.js";
 import { StreamReader } from "../streams/read.js";
 import { nodeConsumer } from "../streams/settings.js";
-import { allKeys, formatSubject, streamNames } from "../streams/subjects.js";
+import { allKeys, streamNames } from "../streams/subjects.js";
+import { Announcements } from "./announcements.js";
 import { Answers } from "./answers.js";
-import type { NodeConfig } from "./config.js";
+import {
+  connectUnlessStopped,
+  persist,
+  requireSameHistory,
+  watchConnection,
+  type BrokerOptions,
+} from "./broker.js";
 import { Enrollment } from "./enrollment.js";
 import { IgnoredMessages } from "./ignored.js";
 import { Journal } from "./journal.js";
 import { KeyDirectory } from "./key-directory.js";
 import { KeyStore } from "./key-store.js";
-import { Outbox, readMarker, type Said } from "./outbox.js";
+import { Outbox, readMarker } from "./outbox.js";
 import { RequestHandler } from "./request-handler.js";
 import { SigningKeys } from "./signing-keys.js";
 import { SigningPool } from "./signing-pool.js";
@@ -38,17 +35,11 @@ import { reconcile } from "./reconcile.js";
 const beatMs = 1000;
 const ignoredMs = 60_000;
 const forgetMs = 5000;
-const startRetryMs = 1000;
 const drainMs = 5000;
 
-export interface NodeOptions {
-  readonly config: NodeConfig;
-  readonly cluster: Cluster;
+export interface NodeOptions extends BrokerOptions {
   readonly key: IdentityKey;
-  readonly log: Logger;
-  /** Ends a start that is still waiting for the broker. */
-  readonly signal: AbortSignal;
-  /** Called once when the node cannot go on: the process must end and start anew. */
+  /** Called when the node cannot go on: the process must end and start anew. */
   readonly onFailure: (error: HsmError) => void;
   readonly now?: () => number;
 }
@@ -78,7 +69,6 @@ async function start(
 ): Promise<RunningNode> {
   const { config, cluster, key, log, onFailure, now = Date.now } = options;
   const { name: node, dataDir, clockToleranceMs, maxRequestLifetimeMs } = config;
-  const boot = toBase64url(randomBytes(16));
   const answerLifetimeMs = maxRequestLifetimeMs + clockToleranceMs;
 
   const store = await KeyStore.open(dataDir);
@@ -93,7 +83,7 @@ async function start(
   const answers = new Answers();
   answers.restore(recent, answerLifetimeMs);
 
-  const connection = await connectUnless(options);
+  const connection = await connectUnlessStopped(options);
   undo.push(() => connection.close());
   const reader = new StreamReader(connection);
   const publisher = new Publisher(connection, reader, node);
@@ -149,43 +139,18 @@ async function start(
     clockToleranceMs,
   });
 
-  const say = (event: Omit<NodeStarted | NodeIgnored, "n" | "prev">): Promise<Said> =>
-    outbox.say(streamNames.audit, formatSubject({ kind: "node-audit", node }), event);
-  const head = (): { version: number; node: string; time: string } => ({
-    version: formatVersion,
-    node,
-    time: new Date(now()).toISOString(),
-  });
-  const started: Omit<NodeStarted, "n" | "prev"> = { ...head(), type: "node-started", boot };
-  await say(started);
-
-  const tellIgnored = async (): Promise<void> => {
-    const counts = ignored.take();
-    if (counts.length === 0) return;
-    const event: Omit<NodeIgnored, "n" | "prev"> = { ...head(), type: "ignored", counts };
-    await (
-      await say(event)
-    ).stored;
-  };
-  let beats = 0;
-  const beat = (): void => {
-    const body: Heartbeat = {
-      ...head(),
-      boot,
-      beat: beats++,
-      queued: pool.waiting,
-      activeKeys: directory.activeCount,
-    };
-    const message = signMessage(key, "", formatSubject({ kind: "beat", node }), body);
-    connection.publish(message.subject, message.payload, { headers: messageHeaders(message) });
-  };
+  const voice = new Announcements({ ...shared, key, connection, pool });
+  await voice.sayStarted();
   const logFailure = (error: unknown): void => {
     log.error({ error: describeError(error) }, "a periodic task failed");
   };
   const timers = [
-    setInterval(beat, beatMs),
-    setInterval(() => void tellIgnored().catch(logFailure), ignoredMs),
-    setInterval(() => answers.forgetExpired(now()), forgetMs),
+    setInterval(() => voice.beat(), beatMs),
+    setInterval(() => void voice.sayIgnored().catch(logFailure), ignoredMs),
+    setInterval(() => {
+      answers.forgetExpired(now());
+      enrollment.forgetStale();
+    }, forgetMs),
   ];
   undo.push(() => timers.forEach((timer) => clearInterval(timer)));
 
@@ -211,15 +176,17 @@ async function start(
     await catchUp();
     await compare();
   };
-  void watchReconnects(connection, afterReconnect, options);
-  beat();
-  log.info({ node, boot, keys: directory.activeCount }, "serving");
+  void watchConnection(connection, afterReconnect, log, (error) => {
+    if (!stopping.signal.aborted) onFailure(error);
+  });
+  voice.beat();
+  log.info({ keys: directory.activeCount }, "serving");
 
   return {
     async stop() {
       stopping.abort();
       const drained = Promise.all([...consumers, handler.idle(), enrollment.idle()])
-        .then(tellIgnored)
+        .then(() => voice.sayIgnored())
         .catch(logFailure);
       await Promise.race([drained, delay(drainMs, undefined, { ref: false })]);
       await unwind(undo);
@@ -230,89 +197,4 @@ async function start(
 /** Undoes the steps of a start, the last one first. */
 async function unwind(undo: (() => Promise<void> | void)[]): Promise<void> {
   for (const step of undo.splice(0).toReversed()) await step();
-}
-
-async function connectUnless({
-  config,
-  cluster,
-  log,
-  signal,
-}: NodeOptions): Promise<NatsConnection> {
-  const { tls } = config;
-  if ((tls === undefined) !== (cluster.tlsCa === undefined)) {
-    throw new HsmError(
-      "ERR_INVALID_CONFIG",
-      "tlsCa in cluster.toml and tlsCert, tlsKey in node.toml go together",
-    );
-  }
-  const connecting = connectBus({
-    servers: cluster.servers,
-    name: config.name,
-    loginFile: config.loginFile,
-    ...(tls === undefined || cluster.tlsCa === undefined
-      ? {}
-      : { tls: { caFile: cluster.tlsCa, ...tls } }),
-    log,
-  });
-  const aborted = new Promise<never>((_, reject) => {
-    const abort = (): void => reject(new HsmError("ERR_ABORTED", "stopped while connecting"));
-    if (signal.aborted) abort();
-    signal.addEventListener("abort", abort, { once: true });
-  });
-  return await Promise.race([connecting, aborted]);
-}
-
-/** Repeats a step of the start for as long as the broker does not answer. */
-async function persist(
-  { log, signal }: Pick<NodeOptions, "log" | "signal">,
-  step: () => Promise<void>,
-): Promise<void> {
-  for (let isFirst = true; ; isFirst = false) {
-    try {
-      await step();
-      return;
-    } catch (error) {
-      if (!(error instanceof HsmError) || error.code !== "ERR_BROKER_UNREACHABLE") throw error;
-      if (signal.aborted) throw new HsmError("ERR_ABORTED", "stopped while starting");
-      if (isFirst) log.warn({ error: describeError(error) }, "waiting for the streams");
-      await delay(startRetryMs, undefined, { signal }).catch(() => undefined);
-    }
-  }
-}
-
-/**
- * After an outage: the broker may have come back without the newest messages, and given their
- * numbers to others. What was read from it is void then; only a start from the beginning helps.
- */
-async function requireSameHistory(
-  reader: StreamReader,
-  last: StoredMessage | undefined,
-): Promise<void> {
-  if (last === undefined) return;
-  const entry = await reader.at(streamNames.keys, last.seq);
-  if (entry === undefined || !("message" in entry) || entry.message.hash !== last.hash) {
-    throw new HsmError(
-      "ERR_AUDIT_MISMATCH",
-      `${streamNames.keys} has another message ${last.seq} than before the outage`,
-    );
-  }
-}
-
-async function watchReconnects(
-  connection: NatsConnection,
-  afterReconnect: () => Promise<void>,
-  { log, onFailure }: NodeOptions,
-): Promise<void> {
-  for await (const status of connection.status()) {
-    if (status.type !== "reconnect") continue;
-    try {
-      await afterReconnect();
-    } catch (error) {
-      const isFatal =
-        error instanceof HsmError &&
-        (error.code === "ERR_AUDIT_MISMATCH" || error.code === "ERR_JOURNAL");
-      if (isFatal) onFailure(error);
-      else log.warn({ error: describeError(error) }, "cannot compare the streams with the journal");
-    }
-  }
 }

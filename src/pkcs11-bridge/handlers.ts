@@ -85,8 +85,8 @@ export class Handler {
     }),
 
     verify: prepared(parsers.verify, async ({ modulus, publicExponent, input, signature }) => {
-      const key = strangersKey(modulus, publicExponent);
-      const signed = toSignInput(key.keyId, modulus.length, input);
+      const key = { modulus, modulusBits: modulus.length * 8, publicExponent };
+      const signed = toSignInput("", modulus.length, input);
       if (!verifySignature(key, signed, signature)) {
         throw new CkrError(ckr.SIGNATURE_INVALID, "signature is wrong");
       }
@@ -217,23 +217,4 @@ function labelText(label: Uint8Array, id: Uint8Array): string {
   } catch {
     throw new CkrError(ckr.ATTRIBUTE_VALUE_INVALID, "CKA_LABEL is not UTF-8");
   }
-}
-
-/** A public key from outside the directory, as the verifier wants it. */
-function strangersKey(modulus: Uint8Array, publicExponent: Uint8Array): KeyInfo {
-  return {
-    keyId: "0".repeat(32),
-    token: "",
-    label: "",
-    id: Uint8Array.of(0),
-    algorithm: "rsa",
-    modulusBits: modulus.length * 8,
-    modulus,
-    publicExponent,
-    threshold: 1,
-    parties: [],
-    policy: { encodings: [], hashes: [], maxInputs: 1, proofs: "on-failure" },
-    state: "active",
-    createdAt: "1970-01-01T00:00:00Z",
-  };
 }

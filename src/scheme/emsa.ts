@@ -78,6 +78,20 @@ function encodePss(hash: Hash, digest: Uint8Array, salt: Uint8Array, length: num
   return concatBytes([masked, h, Uint8Array.of(0xbc)]);
 }
 
+/**
+ * The salt inside an EMSA-PSS encoded message, undefined where there is none (RFC 8017 section 9.1.2,
+ * steps 4 to 11). Nothing is verified by it: encode the digest with this salt and compare.
+ */
+export function pssSaltOf(hash: Hash, encodedMessage: Uint8Array): Uint8Array | undefined {
+  const split = encodedMessage.length - hashes[hash].length - 1;
+  if (split <= 0) return undefined;
+  const mask = mgf1(hash, encodedMessage.subarray(split, -1), split);
+  const block = encodedMessage.subarray(0, split).map((byte, i) => byte ^ (mask[i] ?? 0));
+  block[0] = (block[0] ?? 0) & 0x7f;
+  const separator = block.findIndex((byte) => byte !== 0);
+  return block[separator] === 0x01 ? block.slice(separator + 1) : undefined;
+}
+
 /** RFC 8017 appendix B.2.1. */
 function mgf1(hash: Hash, seed: Uint8Array, length: number): Uint8Array {
   const blocks: Uint8Array[] = [];

@@ -6,7 +6,7 @@
 export { combine, verifySignature } from "./combine.js";
 export { dealKey, type DealOptions, type DealtKey } from "./dealer.js";
 export { parseDigestInfo } from "./digest-info.js";
-export { encodeMessage, type EncodingInput } from "./emsa.js";
+export { encodeMessage, pssSaltOf, type EncodingInput } from "./emsa.js";
 export { groupKeyBytes, parseGroupKey } from "./group-key.js";
 export { type KeyShare, parseKeyShare, serializeKeyShare, verifyKeyShare } from "./key-share.js";
 export { selfCheck } from "./modexp.js";

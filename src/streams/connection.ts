@@ -2,8 +2,16 @@
  * @module The connection to NATS: login by NKey, TLS, an inbox prefix of its own, and reconnects
  * for as long as the process lives.
  */
-import { connect, nkeyAuthenticator, type NatsConnection } from "nats";
-import { HsmError } from "../errors.js";
+import { setTimeout as delay } from "node:timers/promises";
+import { fromSeed } from "@nats-io/nkeys";
+import {
+  connect,
+  nkeyAuthenticator,
+  PermissionViolationError,
+  type ConnectionOptions,
+  type NatsConnection,
+} from "nats";
+import { describeError, HsmError } from "../errors.js";
 import { readSecretFile } from "../identity/secret-file.js";
 import type { Logger } from "../log.js";
 
@@ -17,42 +25,39 @@ export interface BusOptions {
   readonly log: Logger;
   /** Fail unless connected within this time. Absent: return once connected, however long. */
   readonly timeoutMs?: number;
+  /** Ends the wait for a server that does not come. */
+  readonly signal?: AbortSignal;
 }
 
 /** Servers older than this have known holes; see docs/operations.md. */
 const recommendedVersion = [2, 10, 27] as const;
+const firstTryMs = 5000;
+const retryMs = 250;
 
-/** @throws HsmError `ERR_BROKER_UNREACHABLE`, or what reading the files throws. */
+// The library tells neither of them of a connection.
+const inboxPrefixes = new WeakMap<NatsConnection, string>();
+const disconnected = new WeakSet<NatsConnection>();
+
+/** @throws HsmError `ERR_BROKER_UNREACHABLE`, `ERR_ABORTED`, or what reading the files throws. */
 export async function connectBus(options: BusOptions): Promise<NatsConnection> {
-  const seed = await readSecretFile(options.loginFile);
-  const text = seed.toString("utf8").trim();
-  seed.fill(0);
   const { name, log } = options;
-  let connection;
-  try {
-    connection = await connect({
-      servers: [...options.servers],
-      name: `thsm ${name}`,
-      inboxPrefix: `_INBOX_${name}`,
-      authenticator: nkeyAuthenticator(new TextEncoder().encode(text)),
-      ...(options.tls === undefined ? {} : { tls: options.tls }),
-      maxReconnectAttempts: -1,
-      reconnectTimeWait: 250,
-      ignoreAuthErrorAbort: true,
-      // One request in nats.js costs three stack traces otherwise.
-      noAsyncTraces: true,
-      waitOnFirstConnect: options.timeoutMs === undefined,
-      timeout: options.timeoutMs ?? 5000,
-      // A dead link shows after two missed pings.
-      pingInterval: 10_000,
-    });
-  } catch (cause) {
-    throw new HsmError(
-      "ERR_BROKER_UNREACHABLE",
-      `cannot connect to NATS at ${options.servers.join(", ")}; is nats-server running?`,
-      { cause },
-    );
-  }
+  const settings: ConnectionOptions = {
+    servers: [...options.servers],
+    name: `thsm ${name}`,
+    inboxPrefix: `_INBOX_${name}`,
+    authenticator: nkeyAuthenticator(await readLogin(options.loginFile)),
+    ...(options.tls === undefined ? {} : { tls: options.tls }),
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 250,
+    ignoreAuthErrorAbort: true,
+    // One request in nats.js costs three stack traces otherwise.
+    noAsyncTraces: true,
+    timeout: options.timeoutMs ?? firstTryMs,
+    // A dead link shows after two missed pings.
+    pingInterval: 10_000,
+  };
+  const connection = await firstConnection(settings, options);
+  inboxPrefixes.set(connection, `_INBOX_${name}`);
   watch(connection, log);
   const version = connection.info?.version ?? "0.0.0";
   log.info({ server: connection.getServer(), version }, "connected to NATS");
@@ -62,11 +67,85 @@ export async function connectBus(options: BusOptions): Promise<NatsConnection> {
   return connection;
 }
 
+/** Whether the server is there right now, as far as the socket tells. */
+export function isConnected(connection: NatsConnection): boolean {
+  return !connection.isClosed() && !disconnected.has(connection);
+}
+
+/** What the inboxes of a connection begin with; undefined for the library's default. */
+export function inboxPrefixOf(connection: NatsConnection): string | undefined {
+  return inboxPrefixes.get(connection);
+}
+
+/** Calls back, for as long as the connection lives, with each subject it may not publish to. */
+export function onPublishDenied(
+  connection: NatsConnection,
+  denied: (subject: string) => void,
+): void {
+  void (async () => {
+    for await (const status of connection.status()) {
+      if (status.type !== "error" || !(status.error instanceof PermissionViolationError)) continue;
+      if (status.error.operation === "publish") denied(status.error.subject);
+    }
+  })();
+}
+
+/** The library's own wait for a first connection cannot be ended, and says nothing meanwhile. */
+async function firstConnection(
+  settings: ConnectionOptions,
+  { servers, timeoutMs, signal, log }: BusOptions,
+): Promise<NatsConnection> {
+  const isStopped = (): boolean => signal?.aborted ?? false;
+  let lastReason = "";
+  for (;;) {
+    if (isStopped()) throw new HsmError("ERR_ABORTED", "stopped while connecting");
+    try {
+      const connection = await connect(settings);
+      if (!isStopped()) return connection;
+      await connection.close();
+    } catch (cause) {
+      const reason = describeError(cause);
+      if (timeoutMs !== undefined) {
+        throw new HsmError(
+          "ERR_BROKER_UNREACHABLE",
+          `cannot connect to NATS at ${servers.join(", ")} (${reason}); is nats-server running?`,
+          { cause },
+        );
+      }
+      if (reason !== lastReason) log.warn({ servers, error: reason }, "cannot connect to NATS");
+      lastReason = reason;
+      await delay(retryMs, undefined, signal === undefined ? {} : { signal }).catch(
+        () => undefined,
+      );
+    }
+  }
+}
+
+/** @throws HsmError `ERR_INVALID_CONFIG` for a file that holds no NKey seed */
+async function readLogin(path: string): Promise<Uint8Array> {
+  const bytes = await readSecretFile(path);
+  const seed = Uint8Array.from(Buffer.from(bytes.toString("utf8").trim(), "utf8"));
+  bytes.fill(0);
+  try {
+    // Clearing the pair erases its seed.
+    fromSeed(seed.slice()).clear();
+  } catch {
+    throw new HsmError("ERR_INVALID_CONFIG", `${path} does not hold the seed of an NKey`);
+  }
+  return seed;
+}
+
 function watch(connection: NatsConnection, log: Logger): void {
   void (async () => {
     for await (const status of connection.status()) {
-      if (status.type === "disconnect") log.warn({ server: status.server }, "NATS lost");
-      if (status.type === "reconnect") log.info({ server: status.server }, "NATS is back");
+      if (status.type === "disconnect") {
+        disconnected.add(connection);
+        log.warn({ server: status.server }, "NATS lost");
+      }
+      if (status.type === "reconnect") {
+        disconnected.delete(connection);
+        log.info({ server: status.server }, "NATS is back");
+      }
       if (status.type === "error") log.warn({ error: status.error.message }, "NATS error");
     }
   })();

@@ -18,9 +18,9 @@ const prefetch = 256;
 export interface Delivery {
   readonly message: StoredMessage;
   /** Done with it, for good. */
-  ack(): void;
+  readonly ack: () => void;
   /** Not now: deliver it again after `delayMs`. */
-  retry(delayMs: number): void;
+  readonly retry: (delayMs: number) => void;
 }
 
 export interface ConsumeOptions {
@@ -44,6 +44,8 @@ export async function consume(options: ConsumeOptions): Promise<void> {
       const messages = await source.consume({ max_messages: prefetch });
       const stop = (): void => messages.stop();
       signal.addEventListener("abort", stop);
+      // It may have fired while the consumer was looked up.
+      if (signal.aborted) stop();
       try {
         for await (const received of messages) deliver(received, options);
       } finally {

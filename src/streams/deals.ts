@@ -4,6 +4,7 @@
  */
 import { Matches, MaxLength } from "class-validator";
 import {
+  canonical,
   formatVersion,
   IsCount,
   IsKeyId,
@@ -11,6 +12,7 @@ import {
   IsName,
   IsParty,
   IsVersion,
+  IsX25519Key,
 } from "./fields.js";
 
 /** A key share, HPKE-sealed (RFC 9180) to the one-time key of the node's `ready`. */
@@ -23,11 +25,11 @@ export class SealedShare {
   @IsParty() readonly party!: number;
   @IsMessageHash() readonly proposal!: string;
   /** The one-time key it is sealed to, base64url. */
-  @Matches(/^[A-Za-z0-9_-]{43}$/) readonly sealingKey!: string;
+  @IsX25519Key() readonly sealingKey!: string;
   /** HPKE's encapsulated key, base64url. */
-  @Matches(/^[A-Za-z0-9_-]{43}$/) readonly enc!: string;
+  @IsX25519Key() readonly enc!: string;
   /** base64url. */
-  @Matches(/^[A-Za-z0-9_-]+$/) @MaxLength(65536) readonly ciphertext!: string;
+  @Matches(canonical) @MaxLength(65536) readonly ciphertext!: string;
 }
 
 /** HPKE's `info`: binds a sealed share to its dealing and its receiver. Public. */

@@ -10,10 +10,13 @@ import {
   IsArray,
   IsInt,
   IsString,
+  Length,
   Matches,
   Max,
   MaxLength,
   Min,
+  ValidateBy,
+  ValidateIf,
 } from "class-validator";
 import { memberName } from "../identity/names.js";
 
@@ -23,6 +26,13 @@ export const maxParties = 32;
 export const maxInputs = 64;
 /** 4096 bits in base64url. */
 const maxNumberLength = 683;
+
+/**
+ * One or more bytes in base64url, with no bit set that decodes to nothing: a text that passes can be
+ * decoded without a failure, long after it was received.
+ */
+export const canonical: RegExp =
+  /^(?=.)(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048])?$/;
 
 type Decorator = PropertyDecorator;
 
@@ -40,13 +50,23 @@ export const IsRandomId = (): Decorator => Matches(/^[A-Za-z0-9_-]{22}$/);
 export const IsKeyId = (): Decorator => Matches(/^[0-9a-f]{32}$/);
 /** SHA-256, lower-case hex: of a whole signed message. */
 export const IsMessageHash = (): Decorator => Matches(/^[0-9a-f]{64}$/);
-/** RFC 3339, UTC, milliseconds: what `Date.toISOString` writes. */
-export const IsTime = (): Decorator => Matches(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/);
+/** RFC 3339, UTC, milliseconds: exactly what `Date.toISOString` writes, and a day that exists. */
+export const IsTime = (): Decorator =>
+  ValidateBy({
+    name: "isTime",
+    validator: {
+      validate: isTime,
+      defaultMessage: () => "$property must be a time like 2000-12-31T23:59:59.999Z",
+    },
+  });
+/** May be absent. Unlike class-validator's own IsOptional it does not let null through. */
+export const MayBeAbsent = (): Decorator => ValidateIf((_, value) => value !== undefined);
 export const IsParty = (): Decorator => all(IsInt(), Min(1), Max(maxParties));
 export const IsCount = (): Decorator => all(IsInt(), Min(0), Max(Number.MAX_SAFE_INTEGER));
 /** A big-endian number of at most 4096 bits, base64url. */
-export const IsNumber = (): Decorator =>
-  all(Matches(/^[A-Za-z0-9_-]+$/), MaxLength(maxNumberLength));
+export const IsNumber = (): Decorator => all(Matches(canonical), MaxLength(maxNumberLength));
+/** An X25519 public key: 32 bytes, base64url. */
+export const IsX25519Key = (): Decorator => all(Matches(canonical), Length(43, 43));
 export const IsText = (longest: number): Decorator => all(IsString(), MaxLength(longest));
 
 export const IsPartyList = (): Decorator =>
@@ -71,7 +91,12 @@ export const IsList = (pattern: RegExp, least: number, most: number, longest: nu
   );
 
 /** As many base64url numbers as there are inputs. */
-export const IsNumberList = (): Decorator =>
-  IsList(/^[A-Za-z0-9_-]+$/, 1, maxInputs, maxNumberLength);
+export const IsNumberList = (): Decorator => IsList(canonical, 1, maxInputs, maxNumberLength);
 export const IsNameList = (): Decorator =>
   all(IsList(memberName, 1, maxParties, 64), ArrayUnique());
+
+function isTime(value: unknown): boolean {
+  if (typeof value !== "string" || value.length !== 24) return false;
+  const date = new Date(value);
+  return !Number.isNaN(date.getTime()) && date.toISOString() === value;
+}

@@ -98,7 +98,7 @@ export class StreamFollower {
         return;
       }
       for await (const entry of reader.replay(stream, this.#applied + 1, last)) {
-        if (this.#closed) return;
+        if (this.#closed) throw new HsmError("ERR_ABORTED", `no longer following ${stream}`);
         try {
           if ("junk" in entry) throw entry.junk;
           await apply(entry.message);

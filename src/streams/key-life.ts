@@ -121,9 +121,16 @@ export class KeyLives {
     }
     // A late answer to a dealing that is over changes nothing, but is no offence either.
     if (record.state !== "proposed") return;
-    if (event.type === "ready") record.ready.set(event.party, event);
-    else if (event.type === "accepted") record.accepted.add(event.party);
-    else record.rejected.set(event.party, event.reason);
+    if (event.type === "ready") {
+      record.ready.set(event.party, event);
+    } else if (event.type === "accepted") {
+      // A party counts once, with its last word.
+      record.rejected.delete(event.party);
+      record.accepted.add(event.party);
+    } else {
+      record.accepted.delete(event.party);
+      record.rejected.set(event.party, event.reason);
+    }
   }
 
   #byClient(

@@ -5,6 +5,7 @@
  */
 import { createInbox, type Msg, type NatsConnection } from "nats";
 import { HsmError } from "../errors.js";
+import { isConnected, onPublishDenied } from "./connection.js";
 import { messageHeaders, type SignedMessage } from "./envelope.js";
 import type { StreamReader } from "./read.js";
 
@@ -34,6 +35,7 @@ const defaultTimeoutMs = 15_000;
 // JetStream error codes, see errors.json of nats-server.
 const storeFailed = 10077;
 const insufficientResources = 10023;
+const closedText = "the connection to NATS was closed";
 
 /** One per connection. */
 export class Publisher {
@@ -43,6 +45,7 @@ export class Publisher {
   readonly #waiting = new Map<string, Waiting>();
   readonly #sweeper: NodeJS.Timeout;
   #count = 0;
+  #isClosed = false;
 
   constructor(connection: NatsConnection, reader: StreamReader, name: string) {
     this.#connection = connection;
@@ -53,6 +56,7 @@ export class Publisher {
         if (error === null) this.#acknowledge(reply);
       },
     });
+    onPublishDenied(connection, (subject) => this.#denied(subject));
     this.#sweeper = setInterval(() => this.#sweep(), sweepMs);
     this.#sweeper.unref();
   }
@@ -70,6 +74,10 @@ export class Publisher {
    */
   publish(message: SignedMessage, options: PublishOptions = {}): Promise<Stored> {
     return new Promise((resolve, reject) => {
+      if (this.#isClosed || options.signal?.aborted === true) {
+        reject(new HsmError("ERR_ABORTED", this.#isClosed ? closedText : "the caller gave up"));
+        return;
+      }
       const id = (++this.#count).toString(36);
       const deadline = Date.now() + (options.timeoutMs ?? defaultTimeoutMs);
       const waiting: Waiting = {
@@ -86,13 +94,16 @@ export class Publisher {
   }
 
   close(): void {
+    this.#isClosed = true;
     clearInterval(this.#sweeper);
     for (const id of this.#waiting.keys()) {
-      this.#fail(id, new HsmError("ERR_ABORTED", "the connection to NATS was closed"));
+      this.#fail(id, new HsmError("ERR_ABORTED", closedText));
     }
   }
 
   #send(id: string, waiting: Waiting): void {
+    // The library would keep every try of an outage in memory and send them all at its end.
+    if (!isConnected(this.#connection) && !this.#connection.isClosed()) return;
     waiting.retryAt = Date.now() + tryMs;
     const { message } = waiting;
     try {
@@ -134,15 +145,19 @@ export class Publisher {
   async #refused(id: string, waiting: Waiting, error: AckError): Promise<void> {
     const { message } = waiting;
     if (error.code === storeFailed && message.stream !== "") {
-      const present = await this.#reader
-        .last(message.stream, message.subject)
-        .catch(() => undefined);
+      let present;
+      try {
+        present = await this.#reader.last(message.stream, message.subject);
+      } catch {
+        // Not known yet: the next try asks again, until the deadline.
+        return;
+      }
       if (present?.hash === message.hash) {
         this.#waiting.delete(id);
         waiting.resolve({ seq: present.seq });
         return;
       }
-      if (error.description.includes("per subject") && present !== undefined) {
+      if (error.description.includes("per subject")) {
         this.#fail(
           id,
           new HsmError("ERR_CONFLICT", `${message.subject} already holds another message`),
@@ -150,17 +165,26 @@ export class Publisher {
         return;
       }
     }
-    const isFull =
-      error.code === insufficientResources || /maximum|space left/.test(error.description);
+    const isFull = error.code === storeFailed && /maximum|space left/.test(error.description);
     this.#fail(
       id,
-      isFull
+      isFull || error.code === insufficientResources
         ? new HsmError(
             "ERR_STREAM_FULL",
             `${message.stream} is full (${error.description}): export and rotate it, or raise its limit`,
           )
         : new HsmError("ERR_BROKER", `${message.stream} refused a message: ${error.description}`),
     );
+  }
+
+  #denied(subject: string): void {
+    for (const [id, { message }] of this.#waiting) {
+      if (message.subject !== subject) continue;
+      this.#fail(
+        id,
+        new HsmError("ERR_BROKER", `NATS does not permit this login to publish to ${subject}`),
+      );
+    }
   }
 
   #sweep(): void {
@@ -174,7 +198,7 @@ export class Publisher {
           id,
           new HsmError("ERR_BROKER_UNREACHABLE", `no acknowledgement from ${stream} in time`),
         );
-      } else if (now >= waiting.retryAt && !this.#connection.isClosed()) {
+      } else if (now >= waiting.retryAt) {
         this.#send(id, waiting);
       }
     }

@@ -2,13 +2,17 @@
  * @module Reading a stream by direct get: no consumer, no trace in the server. The way that every
  * role replays history.
  */
-import type { Msg, NatsConnection } from "nats";
+import { setTimeout as delay } from "node:timers/promises";
+import { createInbox, type Msg, type NatsConnection } from "nats";
 import { HsmError } from "../errors.js";
+import { inboxPrefixOf, onPublishDenied } from "./connection.js";
 import { assembleMessage, signatureOf, type StoredMessage } from "./envelope.js";
 import { parseSubject, type StreamName } from "./subjects.js";
 
 const tryMs = 2000;
 const tries = 4;
+/** Before asking again where no stream listens: it is being created, or elects its leader. */
+const electionMs = 150;
 /** Gets in flight during a replay. */
 const window = 64;
 
@@ -17,16 +21,38 @@ export type Entry =
   | { readonly seq: number; readonly message: StoredMessage }
   | { readonly seq: number; readonly junk: HsmError };
 
+/** What became of a question to the server. */
+type Reply = Msg | "denied" | "silence";
+
+interface Question {
+  readonly subject: string;
+  readonly settle: (reply: Reply) => void;
+}
+
+/**
+ * One per connection. Asks by an inbox of its own: the library's `request` takes a stored message
+ * that its sender began with a status line for the server's own "503", and one such message would
+ * stop every replay.
+ */
 export class StreamReader {
   readonly #connection: NatsConnection;
+  readonly #inbox: string;
+  readonly #questions = new Map<string, Question>();
+  #isListening = false;
+  #count = 0;
 
   constructor(connection: NatsConnection) {
     this.#connection = connection;
+    this.#inbox = createInbox(inboxPrefixOf(connection));
   }
 
   /** The entry at `seq`; undefined when it is deleted, expired or not yet there. */
   async at(stream: StreamName, seq: number): Promise<Entry | undefined> {
-    return entryOf(stream, await this.#get(`$JS.API.DIRECT.GET.${stream}`, { seq }));
+    const entry = entryOf(stream, await this.#get(`$JS.API.DIRECT.GET.${stream}`, { seq }));
+    if (entry !== undefined && entry.seq !== seq) {
+      throw new HsmError("ERR_BROKER", `asked for message ${seq} of ${stream}, got ${entry.seq}`);
+    }
+    return entry;
   }
 
   /**
@@ -53,7 +79,9 @@ export class StreamReader {
     const inFlight: Promise<Entry | undefined>[] = [];
     let next = from;
     for (let seq = from; seq <= to; seq++) {
-      while (inFlight.length < window && next <= to) {
+      // Refilled by the half: gets that are asked for in one turn share one write to the socket.
+      const most = inFlight.length <= window / 2 ? window : inFlight.length;
+      while (inFlight.length < most && next <= to) {
         const pending = this.at(stream, next++);
         // Awaited in its turn below; until then a failure must not count as unhandled.
         pending.catch(() => undefined);
@@ -64,27 +92,62 @@ export class StreamReader {
     }
   }
 
+  /** The message that the server found, whatever its sender made of it; undefined for none. */
   async #get(subject: string, query: object | undefined): Promise<Msg | undefined> {
     const payload = query === undefined ? "" : JSON.stringify(query);
     for (let attempt = 1; ; attempt++) {
-      try {
-        const reply = await this.#connection.request(subject, payload, { timeout: tryMs });
+      const reply = await this.#ask(subject, payload);
+      if (reply === "denied") throw new HsmError("ERR_BROKER", `not permitted to read ${subject}`);
+      if (reply !== "silence") {
+        // The server puts a sequence number on all that it found, and on nothing else.
+        if (reply.headers?.has("Nats-Sequence") === true) return reply;
         const status = reply.headers?.code ?? 0;
         if (status === 404) return undefined;
-        if (status >= 400) {
-          throw new HsmError("ERR_BROKER", `NATS answered a read with ${status}`);
-        }
-        return reply;
-      } catch (cause) {
-        if (cause instanceof HsmError) throw cause;
-        if (isPermission(cause)) {
-          throw new HsmError("ERR_BROKER", `not permitted to read ${subject}`, { cause });
-        }
-        if (attempt === tries || this.#connection.isClosed()) {
-          throw new HsmError("ERR_BROKER_UNREACHABLE", "NATS does not answer reads", { cause });
+        if (status !== 503) {
+          throw new HsmError("ERR_BROKER", `NATS answered a read with status ${status}`);
         }
       }
+      if (attempt === tries || this.#connection.isClosed()) {
+        throw new HsmError("ERR_BROKER_UNREACHABLE", "NATS does not answer reads");
+      }
+      if (reply !== "silence") await delay(electionMs * attempt);
     }
+  }
+
+  #ask(subject: string, payload: string): Promise<Reply> {
+    return new Promise((resolve) => {
+      const id = (++this.#count).toString(36);
+      const settle = (reply: Reply): void => {
+        clearTimeout(timer);
+        this.#questions.delete(id);
+        resolve(reply);
+      };
+      const timer = setTimeout(() => settle("silence"), tryMs);
+      this.#questions.set(id, { subject, settle });
+      try {
+        this.#listen();
+        this.#connection.publish(subject, payload, { reply: `${this.#inbox}.${id}` });
+      } catch {
+        // The connection is closed.
+        settle("silence");
+      }
+    });
+  }
+
+  #listen(): void {
+    if (this.#isListening) return;
+    this.#connection.subscribe(`${this.#inbox}.*`, {
+      callback: (error, reply) => {
+        if (error !== null) return;
+        this.#questions.get(reply.subject.slice(this.#inbox.length + 1))?.settle(reply);
+      },
+    });
+    onPublishDenied(this.#connection, (denied) => {
+      for (const { subject, settle } of this.#questions.values()) {
+        if (subject === denied) settle("denied");
+      }
+    });
+    this.#isListening = true;
   }
 }
 
@@ -117,8 +180,4 @@ function sequenceOf(reply: Msg): number {
     throw new HsmError("ERR_BROKER", "NATS answered without a sequence number");
   }
   return seq;
-}
-
-function isPermission(cause: unknown): boolean {
-  return cause instanceof Error && /permission/i.test(`${cause.message} ${String(cause.cause)}`);
 }

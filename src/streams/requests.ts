@@ -1,5 +1,5 @@
 /** @module THSM_REQ: `thsm.v1.req.<client>.<session>.<rid>`, client → nodes. */
-import { Equals, IsIn, IsOptional, ValidateIf } from "class-validator";
+import { Equals, IsIn } from "class-validator";
 import {
   formatVersion,
   IsCount,
@@ -11,6 +11,7 @@ import {
   IsTime,
   IsVersion,
   maxInputs,
+  MayBeAbsent,
 } from "./fields.js";
 
 /** "sign": an application's wish. "test": the dealer's proof that a new key signs. "explain":
@@ -34,16 +35,16 @@ export class SignRequest {
   /** Who is to answer; the others acknowledge and stay idle. */
   @IsPartyList() readonly parties!: number[];
   @IsIn(["pkcs1v15", "pss", "pkcs1v15-opaque", "raw"]) readonly encoding!: string;
-  @IsOptional() @IsIn(["sha1", "sha224", "sha256", "sha384", "sha512"]) readonly hash?: string;
+  @MayBeAbsent() @IsIn(["sha1", "sha224", "sha256", "sha384", "sha512"]) readonly hash?: string;
   /** Digests, payloads or blocks: lower-case hex. */
   @IsList(/^([0-9a-f]{2})+$/, 1, maxInputs, 1024) readonly inputs!: string[];
   /** Exactly for "pss": one salt (0…64 bytes, lower-case hex) an input. */
-  @ValidateIf((request: SignRequest) => request.salts !== undefined)
+  @MayBeAbsent()
   @IsList(/^([0-9a-f]{2})*$/, 1, maxInputs, 128)
   readonly salts?: string[];
   /** No node answers after this. */
   @IsTime() readonly expires!: string;
   /** 1 for the first request; an escalation counts on, and names the first in `of`. */
   @IsCount() readonly attempt!: number;
-  @IsOptional() @IsRandomId() readonly of?: string;
+  @MayBeAbsent() @IsRandomId() readonly of?: string;
 }

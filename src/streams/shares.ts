@@ -1,6 +1,7 @@
 /** @module THSM_SHARE: `thsm.v1.share.<node>.<client>.<session>.<rid>`, node → client. */
-import { IsIn, IsOptional, Matches } from "class-validator";
+import { IsIn, Matches } from "class-validator";
 import {
+  canonical,
   formatVersion,
   IsCount,
   IsKeyId,
@@ -14,6 +15,7 @@ import {
   IsTime,
   IsVersion,
   maxInputs,
+  MayBeAbsent,
 } from "./fields.js";
 
 export const answerKinds = ["shares", "refusal", "explanation"] as const;
@@ -31,12 +33,12 @@ export class ShareMessage {
   @IsKeyId() readonly key!: string;
   @IsCount() readonly epoch!: number;
   /** Big-endian, as long as the modulus, base64url. */
-  @IsOptional() @IsNumberList() readonly shares?: string[];
+  @MayBeAbsent() @IsNumberList() readonly shares?: string[];
   /** Serialized share proofs, base64url, one a share. */
-  @IsOptional() @IsList(/^[A-Za-z0-9_-]+$/, 1, maxInputs, 4096) readonly proofs?: string[];
+  @MayBeAbsent() @IsList(canonical, 1, maxInputs, 4096) readonly proofs?: string[];
   /** A refusal's stable code and its sentence. */
-  @IsOptional() @Matches(/^ERR_[A-Z_]{1,60}$/) readonly code?: string;
-  @IsOptional() @IsText(400) readonly reason?: string;
+  @MayBeAbsent() @Matches(/^ERR_[A-Z_]{1,60}$/) readonly code?: string;
+  @MayBeAbsent() @IsText(400) readonly reason?: string;
   /** Hash of the request message, and where the stream had it. */
   @IsMessageHash() readonly request!: string;
   @IsCount() readonly reqSeq!: number;

@@ -1,12 +1,14 @@
 /** @module Waiting for what takes its time. */
 import { setTimeout as sleep } from "node:timers/promises";
+import { HsmError } from "../../src/errors.js";
 
-/** Polls until `condition` gives something; fails after 8 s. */
+/** Polls until `condition` gives something; fails after `timeoutMs`. */
 export async function eventually<T>(
   what: string,
   condition: () => Promise<T | undefined> | T | undefined,
+  timeoutMs = 8000,
 ): Promise<T> {
-  const deadline = Date.now() + 8000;
+  const deadline = Date.now() + timeoutMs;
   for (;;) {
     const result = await condition();
     if (result !== undefined && result !== false) return result;
@@ -27,4 +29,9 @@ export async function rejection<E extends Error>(
     throw error;
   }
   throw new Error(`expected a ${type.name}`);
+}
+
+/** The code of the HsmError that `action` rejects with. */
+export async function codeOf(action: Promise<unknown>): Promise<string> {
+  return (await rejection(action, HsmError)).code;
 }

@@ -37,6 +37,8 @@ export const limits: StreamLimits = {
   deals: 8 * mebibyte,
 };
 const main = fileURLToPath(new URL("../../src/node/main.js", import.meta.url));
+/** What the first line of main.js says, which an installed command obeys. */
+const asInstalled = ["--max-semi-space-size=2"];
 const running = new Set<ChildProcess>();
 process.on("exit", () => {
   for (const child of running) child.kill("SIGKILL");
@@ -220,7 +222,7 @@ export interface NodeProcess {
 
 /** A thsm-node process; `args` in front of `--config`. */
 export function spawnNode(config: string, ...args: string[]): NodeProcess {
-  const child = spawn(process.execPath, [main, ...args, "--config", config], {
+  const child = spawn(process.execPath, [...asInstalled, main, ...args, "--config", config], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   running.add(child);

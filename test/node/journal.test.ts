@@ -3,17 +3,22 @@ import { appendFile, cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import { HsmError } from "../../src/errors.js";
+import type { HsmError } from "../../src/errors.js";
 import { silentLogger } from "../../src/log.js";
 import { Journal, verifyJournal } from "../../src/node/journal.js";
 import type { JournalEntry } from "../../src/node/journal-segments.js";
 import { verifyMessage } from "../../src/streams/envelope.js";
 import { streamNames } from "../../src/streams/subjects.js";
-import { rejection } from "./eventually.js";
+import { codeOf } from "./eventually.js";
 import { memoryCluster } from "./memory-cluster.js";
 
 const { cluster, keys } = memoryCluster();
 const subject = "thsm.v1.audit.node.n1";
+
+function speak(journal: Journal, text: string): Promise<JournalEntry> {
+  const body = { text, time: new Date().toISOString() };
+  return journal.speak(streamNames.audit, subject, body);
+}
 
 describe("the journal", () => {
   let directory: string;
@@ -30,10 +35,6 @@ describe("the journal", () => {
     const options = { directory: path, key: keys.n1, cluster, log, segmentBytes, onFailure };
     return await Journal.open(options, isNeeded);
   };
-  const speak = (journal: Journal, text: string): Promise<JournalEntry> =>
-    journal.speak(streamNames.audit, subject, { text, time: new Date().toISOString() } as {
-      time: string;
-    });
   const write = async (count: number, segmentBytes?: number): Promise<JournalEntry[]> => {
     const { journal } = await open(segmentBytes);
     const entries = [];
@@ -43,9 +44,6 @@ describe("the journal", () => {
   };
   const segments = async (): Promise<string[]> =>
     (await readdir(directory)).toSorted().map((name) => join(directory, name));
-  const codeOf = async (action: Promise<unknown>): Promise<string> =>
-    (await rejection(action, HsmError)).code;
-
   it("chains what is said, signs it, and has it on disk before it resolves", async () => {
     const { journal } = await open();
     const entries = await Promise.all(

@@ -131,9 +131,9 @@ describe("the key directory", () => {
     own("accepted", hash, "n2", 2);
     own("accepted", hash, "alice", 2);
     own("accepted", hash, "n1", 1);
-    expect(directory.find(key)?.said.accepted).to.equal(false);
+    expect(directory.find(key)?.said.has("accepted")).to.equal(false);
     own("accepted", hash, "n1", 2);
-    expect(directory.find(key)?.said.accepted).to.equal(true);
+    expect(directory.find(key)?.said.has("accepted")).to.equal(true);
   });
 
   it("keeps a key whose proposer has left the token, if this node had accepted it", () => {

@@ -3,9 +3,8 @@ import { copyFile, readdir, readFile, rm, stat, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import { HsmError } from "../../src/errors.js";
 import { KeyStore, type ShareBinding } from "../../src/node/key-store.js";
-import { rejection } from "./eventually.js";
+import { codeOf } from "./eventually.js";
 
 const share = Buffer.from("a key share that nobody may see".repeat(4));
 const binding: ShareBinding = {
@@ -26,9 +25,6 @@ describe("key shares at rest", () => {
   afterEach(() => rmSync(dataDir, { recursive: true, force: true }));
 
   const pathOf = ({ key }: ShareBinding): string => join(dataDir, "keys", `${key}.share`);
-  const codeOf = async (action: Promise<unknown>): Promise<string> =>
-    (await rejection(action, HsmError)).code;
-
   it("come back as they were, also after a restart", async () => {
     await store.save(binding, share);
     expect(Buffer.from(await store.load(binding)).equals(share)).to.equal(true);

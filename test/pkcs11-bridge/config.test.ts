@@ -7,7 +7,7 @@ import { readConfig } from "../../src/pkcs11-bridge/config.js";
 describe("the daemon's configuration", () => {
   let directory: string;
   let path: string;
-  const good = 'client = "client.toml"\nsocket = "/run/thsm/p.sock"\n';
+  const good = 'version = 1\nclient = "client.toml"\nsocket = "/run/thsm/p.sock"\n';
 
   beforeEach(() => {
     directory = mkdtempSync(join(tmpdir(), "thsm-p11-"));

@@ -3,7 +3,7 @@
  * streams: what comes before the request that it names waits for it.
  *
  * Memory: a signing is held whole until it is closed and everybody who was asked has answered, and then
- * for `lineInputs` inputs more, because another stream may lag (a late escalation, say). Afterwards
+ * for `heldInputs` inputs more, because another stream may lag (a late escalation, say). Afterwards
  * about 200 bytes of a request stay, to know its id and its result again. A signing that never
  * completes (a silent node, a crashed client) is held whole to the end.
  */
@@ -15,9 +15,6 @@ import type { FindingCode, Report } from "./findings.js";
 import type { KeyHistory } from "./key-history.js";
 import { checkAnswer, isComplete, sameTerms, type Attempt, type Signing } from "./signing.js";
 
-/** Inputs of complete signings that are held back: about 2 kB each with 2048-bit keys. */
-const lineInputs = 20_000;
-
 type Waiting =
   | ({ readonly kind: "request" } & Read<SignRequest>)
   | ({ readonly kind: "share" } & Read<ShareMessage>)
@@ -26,6 +23,7 @@ type Waiting =
 export interface SigningsOptions {
   readonly keys: KeyHistory;
   readonly report: Report;
+  readonly heldInputs: number;
   /** Called for a result that is stored again with the same bytes. */
   readonly onRepeat: () => void;
   /** Takes a signing to which nothing will be added. */
@@ -197,7 +195,7 @@ export class Signings {
     signing.queued = true;
     this.#line.push(signing);
     this.#inLine += inputsOf(signing);
-    while (this.#inLine > lineInputs) {
+    while (this.#inLine > this.#options.heldInputs) {
       const oldest = this.#line.shift();
       if (oldest === undefined) return;
       this.#inLine -= inputsOf(oldest);

@@ -33,6 +33,11 @@ import { isSigned, jobOf, tellSigning } from "./verdict.js";
 export interface VerifyOptions {
   /** Whether the shares of each result are combined again. Default true. It is most of the work. */
   readonly recombine?: boolean;
+  /**
+   * How far streams may lag behind each other without harm: inputs of complete signings that are held
+   * in memory, 2 to 4 kB each. Default 4000.
+   */
+  readonly heldInputs?: number;
   readonly signal?: AbortSignal;
   /** Called now and then with the entries that were read, and how many there are. */
   readonly onProgress?: (progress: VerifyProgress) => void;
@@ -67,6 +72,7 @@ export interface AuditSummary {
 }
 
 const progressEvery = 1000;
+const defaultHeldInputs = 4000;
 
 /**
  * Verifies a history; yields what it finds, and returns the summary.
@@ -78,7 +84,7 @@ export async function* verifyHistory(
   cluster: Cluster,
   options: VerifyOptions = {},
 ): AsyncGenerator<Finding, AuditSummary, undefined> {
-  const audit = new Audit(cluster, await source.bounds(), options.recombine ?? true);
+  const audit = new Audit(cluster, await source.bounds(), options);
   for (const streams of [["THSM_KEY"], ["THSM_REQ", "THSM_SHARE", "THSM_AUDIT"]] as const) {
     for await (const { stream, entry } of merge(source, streams)) {
       if (options.signal?.aborted === true) {
@@ -120,10 +126,10 @@ class Audit {
   #repeats = 0;
   #inFlight = 0;
 
-  constructor(cluster: Cluster, bounds: HistoryBounds, recombine: boolean) {
+  constructor(cluster: Cluster, bounds: HistoryBounds, options: VerifyOptions) {
     this.#cluster = cluster;
     this.#bounds = bounds;
-    this.#recombine = recombine;
+    this.#recombine = options.recombine ?? true;
     const sequence = (stream: KeptStream): SequenceCheck =>
       new SequenceCheck(stream, bounds[stream], this.report);
     this.#sequences = byStream(sequence);
@@ -132,6 +138,7 @@ class Audit {
     this.#signings = new Signings({
       keys: this.#keys,
       report: this.report,
+      heldInputs: options.heldInputs ?? defaultHeldInputs,
       onRepeat: () => this.#repeats++,
       onSettled: (signing) => this.#judge(signing),
     });

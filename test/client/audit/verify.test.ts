@@ -85,6 +85,35 @@ describe("an audit of an honest history", () => {
   });
 });
 
+describe("an audit that has let go of a signing", () => {
+  it("knows its repeats, and finds what comes too late to be honest", async () => {
+    const history = honestHistory();
+    const session = history.openSession();
+    const asked = history.signed(session);
+    const result = history.streams.THSM_AUDIT.at(-1);
+    if (result === undefined) throw new RangeError("no result");
+    history.put("THSM_AUDIT", { ...result, stream: "THSM_AUDIT", hash: "" });
+    const before = await audited(history, { heldInputs: 0 });
+    expect(before.codes).to.deep.equal([]);
+    expect(before.summary).to.include({ repeats: 1, signaturesRecombined: 9 });
+
+    const { rid, inputs } = asked.body;
+    history.answer(3, asked);
+    history.result(asked, [1, 2], { elapsedMs: 13 });
+    history.request(session, { attempt: 2, of: rid, parties: [3], inputs });
+    session.requests--;
+    history.request(session, { rid });
+    const { codes } = await audited(history, { heldInputs: 0 });
+    expect(codes).to.deep.equal([
+      "AUDIT_REQUEST_DUPLICATE",
+      "AUDIT_REQUEST_WRONG_ATTEMPT",
+      "AUDIT_RESULT_DUPLICATE",
+      "AUDIT_SESSION_GAP",
+      "AUDIT_SHARE_NOT_ASKED",
+    ]);
+  });
+});
+
 describe("an audit of a system that is running", () => {
   it("leaves what may have been stored meanwhile to the next audit, and nothing else", async () => {
     const early = running(2);

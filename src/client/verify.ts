@@ -1,0 +1,37 @@
+/** @module Verifying an ordinary RSA signature by its public key: no node, no bus. */
+import { constants, createPublicKey, publicEncrypt } from "node:crypto";
+import { toBase64url } from "../identity/encoding.js";
+import { encodeMessage, pssSaltOf } from "../scheme/index.js";
+import type { KeyInfo, SignInput } from "./api.js";
+
+export type PublicKey = Pick<KeyInfo, "modulus" | "modulusBits" | "publicExponent">;
+
+/**
+ * Whether `signature` is the key's over `input`. For PSS the salt may be of any length unless
+ * `input.saltLength` says which.
+ */
+export function verifySignature(
+  key: PublicKey,
+  input: Omit<SignInput, "keyId">,
+  signature: Uint8Array,
+): boolean {
+  const opened = open(key, signature);
+  if (opened === undefined) return false;
+  const { encoding, hash, saltLength } = input;
+  if (encoding !== "pss") return opened.equals(encodeMessage(key, input));
+  const salt = hash === undefined ? undefined : pssSaltOf(hash, opened);
+  if (salt === undefined || (saltLength ?? salt.length) !== salt.length) return false;
+  return opened.equals(encodeMessage(key, { ...input, salt }));
+}
+
+/** y^e mod N; undefined for what is no number below N of its length. */
+function open(key: PublicKey, signature: Uint8Array): Buffer | undefined {
+  if (signature.length !== key.modulus.length) return undefined;
+  const jwk = { kty: "RSA", n: toBase64url(key.modulus), e: toBase64url(key.publicExponent) };
+  const publicKey = createPublicKey({ key: jwk, format: "jwk" });
+  try {
+    return publicEncrypt({ key: publicKey, padding: constants.RSA_NO_PADDING }, signature);
+  } catch {
+    return undefined;
+  }
+}

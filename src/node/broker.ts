@@ -1,0 +1,113 @@
+/** @module The broker as a node meets it: late, gone for a while, back with less than it had. */
+import { setTimeout as delay } from "node:timers/promises";
+import type { NatsConnection } from "nats";
+import { describeError, HsmError } from "../errors.js";
+import type { Cluster } from "../identity/cluster.js";
+import type { Logger } from "../log.js";
+import { connectBus } from "../streams/connection.js";
+import type { StoredMessage } from "../streams/envelope.js";
+import type { StreamReader } from "../streams/read.js";
+import { streamNames } from "../streams/subjects.js";
+import type { NodeConfig } from "./config.js";
+
+const startRetryMs = 1000;
+
+export interface BrokerOptions {
+  readonly config: NodeConfig;
+  readonly cluster: Cluster;
+  readonly log: Logger;
+  /** Ends every waiting. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Connects, however long that takes.
+ * @throws HsmError `ERR_ABORTED`, `ERR_INVALID_CONFIG`, and what reading the login throws
+ */
+export async function connectUnlessStopped({
+  config,
+  cluster,
+  log,
+  signal,
+}: BrokerOptions): Promise<NatsConnection> {
+  const { tls } = config;
+  if ((tls === undefined) !== (cluster.tlsCa === undefined)) {
+    throw new HsmError(
+      "ERR_INVALID_CONFIG",
+      "tlsCa in cluster.toml and tlsCert, tlsKey in node.toml go together",
+    );
+  }
+  const connecting = connectBus({
+    servers: cluster.servers,
+    name: config.name,
+    loginFile: config.loginFile,
+    ...(tls === undefined || cluster.tlsCa === undefined
+      ? {}
+      : { tls: { caFile: cluster.tlsCa, ...tls } }),
+    log,
+  });
+  const aborted = new Promise<never>((_, reject) => {
+    const abort = (): void => reject(new HsmError("ERR_ABORTED", "stopped while connecting"));
+    if (signal.aborted) abort();
+    signal.addEventListener("abort", abort, { once: true });
+  });
+  return await Promise.race([connecting, aborted]);
+}
+
+/** Repeats a step of the start for as long as the broker does not answer. */
+export async function persist(
+  { log, signal }: Pick<BrokerOptions, "log" | "signal">,
+  step: () => Promise<void>,
+): Promise<void> {
+  for (let isFirst = true; ; isFirst = false) {
+    try {
+      await step();
+      return;
+    } catch (error) {
+      if (!(error instanceof HsmError) || error.code !== "ERR_BROKER_UNREACHABLE") throw error;
+      if (signal.aborted) throw new HsmError("ERR_ABORTED", "stopped while starting");
+      if (isFirst) log.warn({ error: describeError(error) }, "waiting for the streams");
+      await delay(startRetryMs, undefined, { signal }).catch(() => undefined);
+    }
+  }
+}
+
+/**
+ * After an outage: the broker may have come back without the newest messages, and given their
+ * numbers to others. What was read from it is void then; only a start from the beginning helps.
+ */
+export async function requireSameHistory(
+  reader: StreamReader,
+  last: StoredMessage | undefined,
+): Promise<void> {
+  if (last === undefined) return;
+  const entry = await reader.at(streamNames.keys, last.seq);
+  if (entry === undefined || !("message" in entry) || entry.message.hash !== last.hash) {
+    throw new HsmError(
+      "ERR_AUDIT_MISMATCH",
+      `${streamNames.keys} has another message ${last.seq} than before the outage`,
+    );
+  }
+}
+
+/** Calls `afterReconnect` for as long as there is a connection; tells what cannot be lived with. */
+export async function watchConnection(
+  connection: NatsConnection,
+  afterReconnect: () => Promise<void>,
+  log: Logger,
+  onFailure: (error: HsmError) => void,
+): Promise<void> {
+  for await (const status of connection.status()) {
+    if (status.type !== "reconnect") continue;
+    try {
+      await afterReconnect();
+    } catch (error) {
+      const isFatal =
+        error instanceof HsmError &&
+        (error.code === "ERR_AUDIT_MISMATCH" || error.code === "ERR_JOURNAL");
+      if (isFatal) onFailure(error);
+      else log.warn({ error: describeError(error) }, "cannot compare the streams with the journal");
+    }
+  }
+  onFailure(new HsmError("ERR_BROKER_UNREACHABLE", "the connection to NATS was closed"));
+}
