@@ -80,7 +80,7 @@ export async function provisionCluster(options: ProvisionOptions): Promise<Provi
     try {
       return await attempt(options, config, cluster);
     } catch (error) {
-      if (!isPassing(error) || Date.now() > deadline) throw withReason(error);
+      if (!isPassing(error) || Date.now() > deadline) throw error;
       if (isFirst) say(`waiting for NATS at ${cluster.servers.join(", ")}`);
     }
     await sleep(pauseMs);
@@ -122,12 +122,6 @@ function isPassing(error: unknown): boolean {
     // Not exported by the library.
     (cause instanceof Error && cause.name === "JetStreamNotEnabled")
   );
-}
-
-function withReason(error: unknown): unknown {
-  if (!(error instanceof HsmError) || error.code !== "ERR_BROKER_UNREACHABLE") return error;
-  const text = `${error.message} (${describeError(error.cause)})`;
-  return new HsmError(error.code, text, { cause: error.cause });
 }
 
 interface Flags {
