@@ -23,9 +23,9 @@ import { provision } from "../streams/provision.js";
 import { developmentLimits, type StreamLimits } from "../streams/settings.js";
 import { streamNames } from "../streams/subjects.js";
 import { validated } from "../validate.js";
+import { formatBytes, parseBytes } from "./bytes.js";
 import { print, say, type GlobalOptions } from "./context.js";
 import { provisioner } from "./nats-permissions.js";
-import { formatBytes, parseBytes } from "./bytes.js";
 
 export interface ProvisionOptions {
   /** Path of provisioner.toml. */
@@ -65,9 +65,13 @@ const defaultConfig = "/etc/thsm/provisioner.toml";
 const tryMs = 5000;
 const pauseMs = 500;
 /** Numbers of the JetStream API's errors. */
-const apiErrors = { notFound: 10059, insufficientStorage: 10047, otherSettings: 10058 } as const;
-/** No suitable peers, JetStream temporarily unavailable. */
-const transient: ReadonlySet<number> = new Set([10005, 10008]);
+const apiErrors = {
+  noSuitablePeers: 10005,
+  temporarilyUnavailable: 10008,
+  insufficientStorage: 10047,
+  otherSettings: 10058,
+  notFound: 10059,
+} as const;
 
 /**
  * Makes what is missing; what exists stays as it is. Can be run again at any time.
@@ -115,7 +119,10 @@ async function attempt(
 function isPassing(error: unknown): boolean {
   if (!(error instanceof HsmError)) return false;
   const { code, cause } = error;
-  if (cause instanceof JetStreamApiError) return transient.has(cause.code);
+  if (cause instanceof JetStreamApiError) {
+    const { noSuitablePeers, temporarilyUnavailable } = apiErrors;
+    return cause.code === noSuitablePeers || cause.code === temporarilyUnavailable;
+  }
   return (
     code === "ERR_BROKER_UNREACHABLE" ||
     cause instanceof errors.TimeoutError ||
@@ -218,7 +225,7 @@ async function makeStreams(
   // What is not asked for stays as it is: running this again must not need the same flags again.
   const limitOf = (kind: keyof StreamLimits): number =>
     limits[kind] ?? existing.get(streamNames[kind])?.config.max_bytes ?? developmentLimits[kind];
-  const wanted: StreamLimits = {
+  const wanted = {
     requests: limitOf("requests"),
     shares: limitOf("shares"),
     audit: limitOf("audit"),

@@ -125,6 +125,10 @@ describe("thsm init and thsm provision", function () {
       ...inFolder("provisioner", "ca.pem", "cert.pem", "cluster.toml", "key.pem", "login.nk"),
       join("provisioner", "provisioner.toml"),
     ]);
+    if (process.geteuid?.() === 0) {
+      expect((await stat(at("n1", "login.nk"))).uid, "who the containers run as").to.equal(10001);
+      expect((await stat(at("ca", "ca.key"))).uid).to.equal(0);
+    }
     const seen = new Set<string>();
     for (const file of await filesBelow(at())) {
       if (!/(\.nk|\.key|key\.pem|identity\.json|pin)$/.test(file)) continue;

@@ -9,8 +9,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { describeError, HsmError } from "../../errors.js";
 import { readCluster, type Cluster } from "../../identity/cluster.js";
-import { createLogger } from "../../log.js";
 import { writeSecretFile } from "../../identity/secret-file.js";
+import { createLogger } from "../../log.js";
 import { connectBus } from "../../streams/connection.js";
 import {
   createClusterFiles,
