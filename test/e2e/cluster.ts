@@ -23,8 +23,6 @@ const mark = "THSM_E2E";
 export interface ClusterOptions {
   readonly parties?: number;
   readonly threshold?: number;
-  /** Start nothing yet. */
-  readonly isDown?: boolean;
 }
 
 const living = new Set<TestCluster>();

@@ -17,18 +17,18 @@ import type { TestCluster } from "./cluster.js";
 
 /** Every stored message, in order of streams and of storage. */
 export async function readHistory(cluster: TestCluster): Promise<StoredMessage[]> {
-  const { source, close } = await openHistory({ configFile: auditorConfigOf(cluster.dir) });
+  const history = await openHistory({ configFile: auditorConfigOf(cluster.dir) });
   try {
     const messages: StoredMessage[] = [];
     for (const stream of keptStreams) {
-      for await (const entry of source.entries(stream)) {
+      for await (const entry of history.source.entries(stream)) {
         // What is no message has no sender either: nothing to look at here.
         if ("message" in entry) messages.push(entry.message);
       }
     }
     return messages;
   } finally {
-    await close();
+    await history.close();
   }
 }
 

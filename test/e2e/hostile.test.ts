@@ -15,12 +15,11 @@ import { messageHeaders, signMessage, type StoredMessage } from "../../src/strea
 import { Publisher } from "../../src/streams/publish.js";
 import { StreamReader } from "../../src/streams/read.js";
 import type { SignRequest } from "../../src/streams/requests.js";
-import type { ShareMessage } from "../../src/streams/shares.js";
 import { formatSubject, streamNames } from "../../src/streams/subjects.js";
 import { rejection } from "../node/eventually.js";
 import { TestCluster } from "./cluster.js";
 import { bodyOf, readHistory } from "./history.js";
-import { alter, Liar, type Lie } from "./liar.js";
+import { alter, Liar, type AnswerBody, type Lie } from "./liar.js";
 import { addSecondClient } from "./second-client.js";
 import { publicKeyOf } from "./sign-loop.js";
 import { until } from "./until.js";
@@ -136,7 +135,7 @@ describe("bad members", function () {
     });
 
     it("cannot speak for another client", async () => {
-      const body = { ...request(), client: "c1" };
+      const body = request({ client: "c1" });
       const subject = formatSubject({ kind: "request", client: "c1", session, rid: body.rid });
       const message = signMessage(identity, streamNames.requests, subject, body);
       const refused = await rejection(publisher.publish(message, { timeoutMs: 1000 }), HsmError);
@@ -250,7 +249,7 @@ describe("bad members", function () {
     const share = (value: bigint): string =>
       toBase64url(Buffer.from(value.toString(16).padStart(256, "0"), "hex"));
     const instead =
-      (change: (honest: ShareMessage, group: Liar["group"]) => Partial<ShareMessage>): Lie =>
+      (change: (honest: AnswerBody, group: Liar["group"]) => Partial<AnswerBody>): Lie =>
       (who, _, honest) =>
         who.say({ ...honest, ...change(honest, who.group) });
 
@@ -336,6 +335,14 @@ describe("bad members", function () {
         who.say(honest);
       });
       expect(events.filter(({ event }) => event === "culprit")).to.have.length(1);
+    });
+
+    it("that sends its share past the stream is found by the audit", async () => {
+      const headers = { "Nats-Expected-Last-Sequence": "4000000000" };
+      await signWith((who, _, honest) => who.say(honest, headers));
+      const { stdout } = await cluster.thsm("--json", "audit", "verify");
+      const { findings } = JSON.parse(stdout.toString("utf8")) as { findings: { code: string }[] };
+      expect(findings.map(({ code }) => code)).to.include("AUDIT_RESULT_WITHOUT_QUORUM");
     });
 
     it("is named by the audit too, and nobody else of the nodes", async () => {

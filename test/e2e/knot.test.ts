@@ -4,6 +4,7 @@ import { appendFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { TestCluster } from "./cluster.js";
 import { Knot } from "./knot.js";
+import { until } from "./until.js";
 
 /** So that a signing takes some seconds even on a machine with nothing else to do. */
 const delegations = 40;
@@ -17,10 +18,7 @@ describe("Knot with the module", function () {
     cluster = await TestCluster.start();
     knot = await Knot.create(cluster, { kskSize: 2048, zskSize: 1024, delegations });
   });
-  after(async () => {
-    await knot.stop();
-    await cluster.close();
-  });
+  after(() => cluster.close());
 
   it("loads and signs when the daemon comes after knotd", async () => {
     await cluster.processes.stop("pkcs11d");
@@ -33,7 +31,7 @@ describe("Knot with the module", function () {
     // A load makes both keys first.
     expect(await knot.finishSigning()).to.be.greaterThan(delegations);
     const keys = await cluster.thsmJson<{ modulusBits: number }[]>("key", "list");
-    expect(keys.map(({ modulusBits }) => modulusBits).toSorted()).to.deep.equal([1024, 2048]);
+    expect(keys.map(({ modulusBits }) => modulusBits)).to.have.members([1024, 2048]);
   });
 
   describe("goes on signing, and every signature is valid, after kill -9 of", () => {
@@ -81,9 +79,8 @@ describe("Knot with the module", function () {
       await knot.waitFor(/error: .*sign/i);
       expect(knot.isRunning).to.equal(true);
       expect((await knot.ctl("status")).code).to.equal(0);
-      const daemonLog = await cluster.log("pkcs11d");
-      expect(daemonLog).to.match(
-        /"reason":"2 of 5 nodes .*ERR_QUORUM_NOT_REACHED|ERR_QUORUM_NOT_REACHED/,
+      expect(await cluster.log("pkcs11d")).to.match(
+        /[0-9] of 5 nodes [^"]*\(ERR_QUORUM_NOT_REACHED\)/,
       );
       knot.mark();
       await cluster.startNode("n3");
@@ -97,8 +94,8 @@ describe("Knot with the module", function () {
       await cluster.kill("n3");
       await knot.beginSigning();
       await sleep(500);
-      // The call under way ends at its deadline of 5 s.
-      expect(await knot.stop()).to.be.lessThan(15_000);
+      await knot.ctl("stop");
+      await until("knotd has ended", () => !knot.isRunning);
     });
   });
 });

@@ -17,7 +17,7 @@ export interface KnotOptions {
   readonly delegations: number;
 }
 
-/** `zonegen` prints the zone: examples/zone.sh. */
+/** The zone is what examples/zone.sh prints. */
 export class Knot {
   readonly #cluster: TestCluster;
   readonly #options: KnotOptions;
@@ -110,17 +110,15 @@ export class Knot {
     return readFileSync(file, "utf8").match(/\sRRSIG\s/g)?.length ?? 0;
   }
 
-  /** As the service manager stops it; the milliseconds it took. SIGKILL after 20 s. */
-  async stop(): Promise<number> {
+  /** As the service manager stops it. SIGKILL after 20 s. */
+  async stop(): Promise<void> {
     const child = this.#child;
-    const began = Date.now();
-    if (child === undefined || !this.isRunning) return 0;
+    if (child === undefined || !this.isRunning) return;
     const ended = once(child, "exit");
     child.kill("SIGTERM");
     const timer = setTimeout(() => child.kill("SIGKILL"), endMs);
     await ended;
     clearTimeout(timer);
-    return Date.now() - began;
   }
 
   #conf(): string {

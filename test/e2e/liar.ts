@@ -43,8 +43,11 @@ import { bodyOf, readHistory } from "./history.js";
 const name = "n2";
 const party = 2;
 
+/** A share message's body, as it is before it is signed. */
+export type AnswerBody = Pick<ShareMessage, keyof ShareMessage>;
+
 /** What the liar does with a request that names it. */
-export type Lie = (liar: Liar, request: SignRequest, honest: ShareMessage) => void;
+export type Lie = (liar: Liar, request: SignRequest, honest: AnswerBody) => void;
 
 export class Liar {
   lie: Lie = (liar, _, honest) => liar.say(honest);
@@ -107,10 +110,7 @@ export class Liar {
   }
 
   /** Signs with n2's identity, as the next of its chain, and stores. */
-  say(
-    body: Omit<ShareMessage, "n" | "prev">,
-    headers: Readonly<Record<string, string>> = {},
-  ): void {
+  say(body: Omit<AnswerBody, "n" | "prev">, headers: Readonly<Record<string, string>> = {}): void {
     const chained = { ...body, n: this.#chain.n + 1, prev: this.#chain.prev };
     const message = this.sign(body, chained);
     if (Object.keys(headers).length === 0) this.#chain = { n: chained.n, prev: message.hash };
@@ -118,7 +118,7 @@ export class Liar {
   }
 
   /** A message of n2's on the subject of an answer to `to`. */
-  sign(to: Pick<ShareMessage, "client" | "session" | "rid">, body: object): SignedMessage {
+  sign(to: Pick<AnswerBody, "client" | "session" | "rid">, body: object): SignedMessage {
     const { client, session, rid } = to;
     const subject = formatSubject({ kind: "share", node: name, client, session, rid });
     return signMessage(this.#identity, streamNames.shares, subject, body);

@@ -43,8 +43,10 @@ export class Needles {
     for (const { name, bytes, isPin } of this.#needles) {
       if (found.has(name)) continue;
       let at = haystack.indexOf(bytes);
-      while (at >= 0 && isPin && isPartOfWord(haystack, at, bytes.length)) {
-        at = haystack.indexOf(bytes, at + 1);
+      if (isPin) {
+        while (at >= 0 && isPartOfWord(haystack, at, bytes.length)) {
+          at = haystack.indexOf(bytes, at + 1);
+        }
       }
       if (at >= 0) found.add(name);
     }

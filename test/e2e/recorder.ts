@@ -2,6 +2,8 @@
 import { once } from "node:events";
 import { connect, createServer, type NetConnectOpts, type Server, type Socket } from "node:net";
 
+const open = new Set<Recorder>();
+
 export class Recorder {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
@@ -20,10 +22,16 @@ export class Recorder {
   /** Listens on a Unix socket, or (a number) on that TCP port, 0 for any. */
   static async start(where: string | number, target: NetConnectOpts): Promise<Recorder> {
     const recorder = new Recorder(target);
+    open.add(recorder);
     if (typeof where === "string") recorder.#server.listen(where);
     else recorder.#server.listen(where, "127.0.0.1");
     await once(recorder.#server, "listening");
     return recorder;
+  }
+
+  static closeAll(): void {
+    for (const recorder of open) recorder.#close();
+    open.clear();
   }
 
   get port(): number {
@@ -36,7 +44,7 @@ export class Recorder {
     return Buffer.concat([...this.#chunks.values()].flat());
   }
 
-  close(): void {
+  #close(): void {
     for (const socket of this.#sockets) socket.destroy();
     this.#server.close();
   }

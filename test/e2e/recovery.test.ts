@@ -31,10 +31,10 @@ describe("a cluster under load", function () {
     const session = await client.openSession("dns", "load");
     const publicKey = publicKeyOf(key);
     const failures: string[] = [];
-    let isOver = false;
+    const over = new AbortController();
     let signatures = 0;
     const worker = async (name: number): Promise<void> => {
-      for (let i = 0; !isOver; i++) {
+      for (let i = 0; !over.signal.aborted; i++) {
         const failure = await signOne(session, publicKey, `${name} ${i} ${rounds}`);
         if (failure === undefined) signatures++;
         else failures.push(failure);
@@ -46,7 +46,7 @@ describe("a cluster under load", function () {
     try {
       await chaos();
     } finally {
-      isOver = true;
+      over.abort();
       await Promise.all(workers);
       await session.close();
     }

@@ -49,8 +49,7 @@ describe("secrets", function () {
     needles = new Needles(secrets);
   });
   after(async () => {
-    socket.close();
-    broker.close();
+    Recorder.closeAll();
     await cluster.close();
   });
 
