@@ -93,7 +93,6 @@ describe("secrets", function () {
     ).to.equal(0);
     const wrong = ["--module", cluster.module, "--token-label", "dns", "--login", "--pin", "0"];
     expect(await keep(cluster.run("pkcs11-tool", ...wrong, "-O"))).to.equal(1);
-    // A daemon that is new gets the ticket instead of the PIN: tested below by what is on the socket.
     await keep(cluster.thsm("key", "list"));
     const client = await cluster.client();
     try {
