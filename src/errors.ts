@@ -89,7 +89,7 @@ export class InvalidSignatureShareError extends HsmError {
 
 /** Too few nodes answered. Says who was asked, and what each of them did. */
 export class QuorumError extends HsmError {
-  /** Node name → "silent", "wrong share", or the code of its refusal. */
+  /** Node name → "silent", "not asked", "wrong share", or the code of its refusal. */
   readonly answers: Readonly<Record<string, string>>;
 
   constructor(answers: Readonly<Record<string, string>>, message: string, options?: ErrorOptions) {

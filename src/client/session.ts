@@ -250,14 +250,18 @@ export class Session implements SigningSession {
     deadlineMs: number,
   ): { hash: string; stored: Promise<unknown> } {
     const { bus, client } = this.#context;
-    const subject = formatSubject({ kind: "request", client, session: this.id, rid: fields.rid });
+    const { kind, rid, ...rest } = fields;
+    const subject = formatSubject({ kind: "request", client, session: this.id, rid });
     const seq = this.#freed.at(-1) ?? this.#requests + 1;
     const message = signMessage(bus.identity.require(), streamNames.requests, subject, {
       version: formatVersion,
+      // First what a reader looks for.
+      kind,
       client,
       session: this.id,
       seq,
-      ...fields,
+      rid,
+      ...rest,
     });
     // Only a request that is really sent takes a number.
     if (this.#freed.pop() === undefined) this.#requests = seq;

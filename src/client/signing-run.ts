@@ -30,6 +30,7 @@ export interface Work {
 
 /** A request but for what its session adds. */
 export interface RequestFields extends Readonly<Record<string, unknown>> {
+  readonly kind: RequestKind;
   readonly rid: string;
 }
 
@@ -348,6 +349,7 @@ export class SigningRun {
     for (const [party, { code }] of this.#refusals) answers[this.#nodeOf(party)] = code;
     for (const { party } of this.#tracker.accusations) answers[this.#nodeOf(party)] = "wrong share";
     for (const party of this.#waitingFor.keys()) answers[this.#nodeOf(party)] = "silent";
+    for (const party of this.#open()) answers[this.#nodeOf(party)] = "not asked";
     const waited = Math.round((Date.now() - this.#startedMs) / 100) / 10;
     return new QuorumError(
       answers,

@@ -63,7 +63,7 @@ async function requireDead(directory: string, generation: number): Promise<void>
 
 /**
  * Process id, start time and boot: a number that is in use again names another process. Empty when
- * there is no such process. Without /proc the number alone must do.
+ * there is no such process, or it is dead. Without /proc the number alone must do.
  */
 async function describeProcess(pid: number): Promise<string> {
   try {
@@ -75,7 +75,10 @@ async function describeProcess(pid: number): Promise<string> {
   try {
     const stat = await readFile(`/proc/${pid}/stat`, "utf8");
     // The fields behind the command's closing parenthesis; the start time is number 22 of all.
-    const started = stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "";
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    // Dead, but its parent has not looked yet (a zombie): it holds nothing any more.
+    if (fields[0] === "Z" || fields[0] === "X") return "";
+    const started = fields[19] ?? "";
     const boot = await readFile("/proc/sys/kernel/random/boot_id", "utf8");
     return `${pid} ${started} ${boot.trim()}`;
   } catch {

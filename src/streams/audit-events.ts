@@ -19,34 +19,40 @@ import {
   MayBeAbsent,
 } from "./fields.js";
 
-/** First event of a session. */
-export class SessionOpened {
+/** What every event of a session says. */
+class SessionEvent {
   @IsVersion() readonly version: number = formatVersion;
-  @Equals("session-opened") readonly type = "session-opened";
   @IsName() readonly client!: string;
   @IsRandomId() readonly session!: string;
+  @IsTime() readonly time!: string;
+}
+
+/** What every event of a node says. `n` and `prev`: the node's chain. */
+class NodeEvent {
+  @IsVersion() readonly version: number = formatVersion;
+  @IsName() readonly node!: string;
+  @IsTime() readonly time!: string;
+  @IsCount() readonly n!: number;
+  @IsMessageHash() readonly prev!: string;
+}
+
+/** First event of a session. */
+export class SessionOpened extends SessionEvent {
+  @Equals("session-opened") readonly type = "session-opened";
   @IsName() readonly token!: string;
   /** Program and process id, as the application tells it. */
   @IsText(200) readonly application!: string;
-  @IsTime() readonly time!: string;
 }
 
 /** Last event of a session: how many requests it published. */
-export class SessionClosed {
-  @IsVersion() readonly version: number = formatVersion;
+export class SessionClosed extends SessionEvent {
   @Equals("session-closed") readonly type = "session-closed";
-  @IsName() readonly client!: string;
-  @IsRandomId() readonly session!: string;
   @IsCount() readonly requests!: number;
-  @IsTime() readonly time!: string;
 }
 
 /** Closes a request and its escalations: the signatures and who made them. */
-export class SigningResult {
-  @IsVersion() readonly version: number = formatVersion;
+export class SigningResult extends SessionEvent {
   @Equals("result") readonly type = "result";
-  @IsName() readonly client!: string;
-  @IsRandomId() readonly session!: string;
   /** The first attempt's request. */
   @IsRandomId() readonly rid!: string;
   @IsKeyId() readonly key!: string;
@@ -60,43 +66,28 @@ export class SigningResult {
   @MayBeAbsent() @IsList(/^[0-9a-f]{64}$/, 1, 64, 64) readonly evidence?: string[];
   /** From first publication to valid signatures. */
   @IsCount() readonly elapsedMs!: number;
-  @IsTime() readonly time!: string;
 }
 
 /** Closes a request that ended without signatures. */
-export class SigningFailure {
-  @IsVersion() readonly version: number = formatVersion;
+export class SigningFailure extends SessionEvent {
   @Equals("failure") readonly type = "failure";
-  @IsName() readonly client!: string;
-  @IsRandomId() readonly session!: string;
   @IsRandomId() readonly rid!: string;
   @IsKeyId() readonly key!: string;
   @Matches(/^ERR_[A-Z_]{1,60}$/) readonly code!: string;
   @IsText(400) readonly reason!: string;
-  @IsTime() readonly time!: string;
 }
 
 /** A node started (again): its identity runs once, under this boot nonce. */
-export class NodeStarted {
-  @IsVersion() readonly version: number = formatVersion;
+export class NodeStarted extends NodeEvent {
   @Equals("node-started") readonly type = "node-started";
-  @IsName() readonly node!: string;
   @IsRandomId() readonly boot!: string;
-  @IsTime() readonly time!: string;
-  @IsCount() readonly n!: number;
-  @IsMessageHash() readonly prev!: string;
 }
 
 /** Messages that a node ignored since the last such event, counted by code. */
-export class NodeIgnored {
-  @IsVersion() readonly version: number = formatVersion;
+export class NodeIgnored extends NodeEvent {
   @Equals("ignored") readonly type = "ignored";
-  @IsName() readonly node!: string;
   /** "CODE count" each. */
   @IsList(/^ERR_[A-Z_]{1,60} \d{1,15}$/, 1, 64, 80) readonly counts!: string[];
-  @IsTime() readonly time!: string;
-  @IsCount() readonly n!: number;
-  @IsMessageHash() readonly prev!: string;
 }
 
 export type AuditEvent =

@@ -54,96 +54,72 @@ export class KeyProposed {
   @IsTime() readonly time!: string;
 }
 
-/** A node is ready for its share: the one-time X25519 key to seal it to. */
-export class KeyReady {
+/** What every event of a party says. `n` and `prev`: the node's chain. */
+class PartyEvent {
   @IsVersion() readonly version: number = formatVersion;
-  @Equals("ready") readonly type = "ready";
   @IsKeyId() readonly key!: string;
   @IsName() readonly node!: string;
   @IsParty() readonly party!: number;
+  /** Message hash of `proposed`. */
   @IsMessageHash() readonly proposal!: string;
-  /** 32 bytes, base64url. */
-  @IsX25519Key() readonly sealingKey!: string;
   @IsTime() readonly time!: string;
   @IsCount() readonly n!: number;
   @IsMessageHash() readonly prev!: string;
+}
+
+/** What every decision of a client says. */
+class ClientEvent {
+  @IsVersion() readonly version: number = formatVersion;
+  @IsKeyId() readonly key!: string;
+  @IsName() readonly client!: string;
+  /** Message hash of `proposed`. */
+  @IsMessageHash() readonly proposal!: string;
+  @IsTime() readonly time!: string;
+}
+
+/** A node is ready for its share: the one-time X25519 key to seal it to. */
+export class KeyReady extends PartyEvent {
+  @Equals("ready") readonly type = "ready";
+  /** 32 bytes, base64url. */
+  @IsX25519Key() readonly sealingKey!: string;
 }
 
 /** A node has checked its share against the record and stored it durably. */
-export class KeyAccepted {
-  @IsVersion() readonly version: number = formatVersion;
+export class KeyAccepted extends PartyEvent {
   @Equals("accepted") readonly type = "accepted";
-  @IsKeyId() readonly key!: string;
-  @IsName() readonly node!: string;
-  @IsParty() readonly party!: number;
-  @IsMessageHash() readonly proposal!: string;
-  @IsTime() readonly time!: string;
-  @IsCount() readonly n!: number;
-  @IsMessageHash() readonly prev!: string;
 }
 
 /** A node cannot accept: the dealing is wrong, or there is no room. */
-export class KeyRejected {
-  @IsVersion() readonly version: number = formatVersion;
+export class KeyRejected extends PartyEvent {
   @Equals("rejected") readonly type = "rejected";
-  @IsKeyId() readonly key!: string;
-  @IsName() readonly node!: string;
-  @IsParty() readonly party!: number;
-  @IsMessageHash() readonly proposal!: string;
   @Matches(/^ERR_[A-Z_]{1,60}$/) readonly code!: string;
   @IsText(400) readonly reason!: string;
-  @IsTime() readonly time!: string;
-  @IsCount() readonly n!: number;
-  @IsMessageHash() readonly prev!: string;
 }
 
 /** The dealer has seen a test signature verify: the key signs from now on. */
-export class KeyActivated {
-  @IsVersion() readonly version: number = formatVersion;
+export class KeyActivated extends ClientEvent {
   @Equals("activated") readonly type = "activated";
-  @IsKeyId() readonly key!: string;
-  @IsName() readonly client!: string;
-  @IsMessageHash() readonly proposal!: string;
   @IsPartyList() readonly accepted!: number[];
   /** Session and request of the test signature. */
   @IsRandomId() readonly session!: string;
   @IsRandomId() readonly rid!: string;
-  @IsTime() readonly time!: string;
 }
 
 /** The key will never be active: nodes erase what they have of it. */
-export class KeyAbandoned {
-  @IsVersion() readonly version: number = formatVersion;
+export class KeyAbandoned extends ClientEvent {
   @Equals("abandoned") readonly type = "abandoned";
-  @IsKeyId() readonly key!: string;
-  @IsName() readonly client!: string;
-  @IsMessageHash() readonly proposal!: string;
   @IsText(400) readonly reason!: string;
-  @IsTime() readonly time!: string;
 }
 
 /** The end of a key: takes effect at once, completes when absent nodes return. */
-export class KeyDestroyed {
-  @IsVersion() readonly version: number = formatVersion;
+export class KeyDestroyed extends ClientEvent {
   @Equals("destroyed") readonly type = "destroyed";
-  @IsKeyId() readonly key!: string;
-  @IsName() readonly client!: string;
-  @IsMessageHash() readonly proposal!: string;
   @MayBeAbsent() @IsText(400) readonly reason?: string;
-  @IsTime() readonly time!: string;
 }
 
 /** A node's receipt: its share of an abandoned or destroyed key is overwritten and gone. */
-export class KeyErased {
-  @IsVersion() readonly version: number = formatVersion;
+export class KeyErased extends PartyEvent {
   @Equals("erased") readonly type = "erased";
-  @IsKeyId() readonly key!: string;
-  @IsName() readonly node!: string;
-  @IsParty() readonly party!: number;
-  @IsMessageHash() readonly proposal!: string;
-  @IsTime() readonly time!: string;
-  @IsCount() readonly n!: number;
-  @IsMessageHash() readonly prev!: string;
 }
 
 export type KeyEvent =

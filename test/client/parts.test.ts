@@ -132,6 +132,8 @@ describe("parts of the client on a bus", () => {
     const got: Answer[] = [];
     await alice.flush();
     await publisher.publish(answer("n1", { n: 1 }));
+    // The live copy has passed by when the answer is awaited.
+    await alice.flush();
     collector.expect(rid, (one) => got.push(one));
     await collector.fetch("n1", String(body["session"]), rid);
     expect(got.map((one) => one.body.n)).to.deep.equal([1]);

@@ -2,12 +2,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { HsmError } from "../../src/errors.js";
 
-/** Polls until `condition` gives something; fails after 8 s. */
+/** Polls until `condition` gives something; fails after `timeoutMs`. */
 export async function eventually<T>(
   what: string,
   condition: () => Promise<T | undefined> | T | undefined,
+  timeoutMs = 8000,
 ): Promise<T> {
-  const deadline = Date.now() + 8000;
+  const deadline = Date.now() + timeoutMs;
   for (;;) {
     const result = await condition();
     if (result !== undefined && result !== false) return result;

@@ -1,7 +1,10 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "chai";
 import { HsmError } from "../../src/errors.js";
 import { lockDirectory } from "../../src/node/lock.js";
@@ -42,5 +45,27 @@ describe("the lock of a data directory", () => {
       expect(results.filter(({ status }) => status === "fulfilled")).to.have.length(1);
     }
     expect(await readdir(directory)).to.deep.equal(["lock.5"]);
+  });
+
+  it("is not held by a zombie: dead, but not yet looked at by its parent", async () => {
+    await lockDirectory(directory);
+    const boot = (await readFile("/proc/sys/kernel/random/boot_id", "utf8")).trim();
+    // A shell that becomes a program which never waits for the child that it inherits.
+    const parent = spawn("sh", ["-c", "sleep 0 & echo $!; exec sleep 60"]);
+    try {
+      const [text] = (await once(parent.stdout, "data")) as [Buffer];
+      const pid = text.toString().trim();
+      let stat: string[];
+      do {
+        const line = await readFile(`/proc/${pid}/stat`, "utf8");
+        stat = line.slice(line.lastIndexOf(")") + 2).split(" ");
+        await sleep(10);
+      } while (stat[0] !== "Z");
+      await writeFile(join(directory, "lock.1"), `${pid} ${stat[19]} ${boot}\n`);
+      await lockDirectory(directory);
+      expect(await readdir(directory)).to.deep.equal(["lock.2"]);
+    } finally {
+      parent.kill("SIGKILL");
+    }
   });
 });
