@@ -3,6 +3,7 @@
  * numbered requests, their results and its closing.
  */
 import { randomBytes } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import { describeError, HsmError } from "../errors.js";
 import { toBase64url } from "../identity/encoding.js";
 import { encodeMessage, type GroupKey } from "../scheme/index.js";
@@ -63,6 +64,8 @@ export class Session implements SigningSession {
   constructor(context: SessionContext, token: string, application: string) {
     this.#context = context;
     this.token = token;
+    // Every run under way listens to it.
+    setMaxListeners(0, this.#ending.signal);
     this.#openedEvent = this.#event({
       type: "session-opened",
       token,

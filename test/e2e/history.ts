@@ -1,0 +1,113 @@
+/** @module A cluster's history as its auditor reads it, and a second cluster that is made to tell it. */
+import { cp, readFile, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { once } from "node:events";
+import { join, relative } from "node:path";
+import { expect } from "chai";
+import { auditorConfigOf, startNats } from "../../src/cli/dev/cluster.js";
+import { openHistory } from "../../src/client/index.js";
+import { keptStreams } from "../../src/client/audit/sources.js";
+import { readCluster } from "../../src/identity/cluster.js";
+import { silentLogger } from "../../src/log.js";
+import { connectBus } from "../../src/streams/connection.js";
+import { assembleMessage, type StoredMessage } from "../../src/streams/envelope.js";
+import { Publisher } from "../../src/streams/publish.js";
+import { StreamReader } from "../../src/streams/read.js";
+import type { TestCluster } from "./cluster.js";
+
+/** Every stored message, in order of streams and of storage. */
+export async function readHistory(cluster: TestCluster): Promise<StoredMessage[]> {
+  const history = await openHistory({ configFile: auditorConfigOf(cluster.dir) });
+  try {
+    const messages: StoredMessage[] = [];
+    for (const stream of keptStreams) {
+      for await (const entry of history.source.entries(stream)) {
+        // What is no message has no sender either: nothing to look at here.
+        if ("message" in entry) messages.push(entry.message);
+      }
+    }
+    return messages;
+  } finally {
+    await history.close();
+  }
+}
+
+/** A message's body, for tests to look at; nothing when it is no JSON. */
+export function bodyOf({ payload }: { readonly payload: Uint8Array }): Record<string, unknown> {
+  try {
+    return JSON.parse(Buffer.from(payload).toString("utf8")) as Record<string, unknown>;
+  } catch {
+    return {};
+  }
+}
+
+/**
+ * A cluster's directory with the same members and another nats-server, which is given these messages by
+ * their senders' logins and is left running. Returns the directory.
+ */
+export async function republish(
+  cluster: TestCluster,
+  name: string,
+  messages: readonly StoredMessage[],
+): Promise<string> {
+  const dir = cluster.path(name);
+  const left = new Set(["nats/store", "run", "log"]);
+  await cp(cluster.dir, dir, {
+    recursive: true,
+    filter: (from) => !left.has(relative(cluster.dir, from)) && !from.endsWith(".sock"),
+  });
+  const [oldUrl = ""] = (await readCluster(join(dir, "nats/cluster.toml"))).servers;
+  const oldPort = new URL(oldUrl).port;
+  const port = await freePort();
+  for (const file of ["nats/server.conf", "nats/cluster.toml", "auditor/cluster.toml"]) {
+    const text = await readFile(join(dir, file), "utf8");
+    const moved = text.replaceAll(`:${oldPort}`, `:${port}`).replaceAll(cluster.dir, dir);
+    await writeFile(join(dir, file), moved);
+  }
+  const { servers, members } = await readCluster(join(dir, "nats/cluster.toml"));
+  await startNats(dir, await readCluster(join(dir, "nats/cluster.toml")), cluster.scratch(name));
+  const publishers = new Map<string, { publisher: Publisher; close: () => Promise<void> }>();
+  try {
+    for (const message of messages) {
+      const author = authorOf(message);
+      let open = publishers.get(author);
+      if (open === undefined) {
+        const { role } = members.find((one) => one.name === author) ?? { role: "node" };
+        const folder = role === "client" ? "client" : join("nodes", author);
+        const loginFile = join(dir, folder, "login.nk");
+        const options = { servers, name: author, loginFile, log: silentLogger, timeoutMs: 5000 };
+        const connection = await connectBus(options);
+        const publisher = new Publisher(connection, new StreamReader(connection), author);
+        open = { publisher, close: () => connection.close() };
+        publishers.set(author, open);
+      }
+      const { stream, subject, payload, signature, seq } = message;
+      const copy = assembleMessage(stream, subject, payload, signature);
+      expect((await open.publisher.publish(copy)).seq).to.equal(seq);
+    }
+  } finally {
+    for (const { publisher, close } of publishers.values()) {
+      publisher.close();
+      await close();
+    }
+  }
+  return dir;
+}
+
+/** Who may publish it: the subject's member, or the key event's. */
+function authorOf(message: StoredMessage): string {
+  const [, , kind = "", first = "", second = ""] = message.subject.split(".");
+  if (kind === "req" || kind === "share") return first;
+  if (kind === "audit") return second;
+  const text = Buffer.from(message.payload).toString("utf8");
+  return /"node":"([^"]+)"/.exec(text)?.[1] ?? /"client":"([^"]+)"/.exec(text)?.[1] ?? "";
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
