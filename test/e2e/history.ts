@@ -56,16 +56,20 @@ export async function republish(
     recursive: true,
     filter: (from) => !left.has(relative(cluster.dir, from)) && !from.endsWith(".sock"),
   });
-  const [oldUrl = ""] = (await readCluster(join(dir, "nats/cluster.toml"))).servers;
+  const [oldUrl = ""] = (await readCluster(join(dir, "provisioner/cluster.toml"))).servers;
   const oldPort = new URL(oldUrl).port;
   const port = await freePort();
-  for (const file of ["nats/server.conf", "nats/cluster.toml", "auditor/cluster.toml"]) {
+  for (const file of ["nats/server.conf", "provisioner/cluster.toml", "auditor/cluster.toml"]) {
     const text = await readFile(join(dir, file), "utf8");
     const moved = text.replaceAll(`:${oldPort}`, `:${port}`).replaceAll(cluster.dir, dir);
     await writeFile(join(dir, file), moved);
   }
-  const { servers, members } = await readCluster(join(dir, "nats/cluster.toml"));
-  await startNats(dir, await readCluster(join(dir, "nats/cluster.toml")), cluster.scratch(name));
+  const { servers, members } = await readCluster(join(dir, "provisioner/cluster.toml"));
+  await startNats(
+    dir,
+    await readCluster(join(dir, "provisioner/cluster.toml")),
+    cluster.scratch(name),
+  );
   const publishers = new Map<string, { publisher: Publisher; close: () => Promise<void> }>();
   try {
     for (const message of messages) {

@@ -18,7 +18,7 @@ export async function addSecondClient(cluster: TestCluster): Promise<string> {
 
   const nodes = ["n1", "n2", "n3", "n4", "n5"].map((name) => `nodes/${name}`);
   let firstLogin = "";
-  for (const folder of ["nats", "client", "auditor", "operator", ...nodes]) {
+  for (const folder of ["provisioner", "client", "auditor", "operator", ...nodes]) {
     const file = join(cluster.dir, folder, "cluster.toml");
     const text = parse(await readFile(file, "utf8")) as {
       client: { name: string; identity: string; login: string }[];

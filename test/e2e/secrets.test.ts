@@ -137,7 +137,7 @@ describe("secrets", function () {
       "client",
       "auditor",
       "operator",
-      "nats",
+      "provisioner",
       ...nodes.map((n) => `nodes/${n}`),
     ]) {
       for (const name of await readdir(join(cluster.dir, folder))) {
