@@ -384,7 +384,7 @@ describe("bad members", function () {
       await until("n2 has noticed", async () =>
         /ERR_JOURNAL|ERR_AUDIT_MISMATCH/.test(await cluster.log("n2")),
       );
-      expect(await cluster.processes.find("n2")).to.equal(undefined);
+      await until("n2 has ended", async () => (await cluster.processes.find("n2")) === undefined);
       expect((await pidsNow()).filter((pid) => pid !== undefined)).to.have.length(4);
     });
   });

@@ -28,10 +28,11 @@ export class Needles {
     for (const { name, bytes, isText } of secrets) {
       for (const piece of isText === true ? [bytes] : pieces(bytes)) {
         for (const spell of Object.values(spellings)) {
-          // A short text in raw or in digits would be found by chance among other digits.
           const isShort = piece.length < pieceLength;
           for (const needle of spell(piece)) {
-            if (needle.length >= 8) this.#needles.push({ name, bytes: needle, isPin: isShort });
+            // A short text in digits would be found by chance among other digits.
+            const isPin = isShort && /^[0-9a-f]+$/i.test(needle.toString("latin1"));
+            if (needle.length >= 8) this.#needles.push({ name, bytes: needle, isPin });
           }
         }
       }
