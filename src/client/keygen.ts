@@ -157,7 +157,8 @@ export async function dealKeyOut(
     await bus.keys.catchUp().catch(() => undefined);
     const record = bus.keys.record(keyId);
     if (record?.state === "active") return record;
-    throw new HsmError("ERR_KEY_ABANDONED", `no key was made: ${describeError(cause)}`, { cause });
+    const reason = cause instanceof Error ? cause.message : describeError(cause);
+    throw new HsmError("ERR_KEY_ABANDONED", `no key was made: ${reason}`, { cause });
   }
 }
 

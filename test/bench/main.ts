@@ -10,7 +10,14 @@ import { join } from "node:path";
 import { bringUp, takeDown } from "../../src/cli/dev/cluster.js";
 import { Processes } from "../../src/cli/dev/processes.js";
 import { connect } from "../../src/client/index.js";
-import { exponentiationMs, load, processorMs, quantile, residentMiB } from "./measure.js";
+import {
+  exponentiationMs,
+  load,
+  processorMs,
+  quantile,
+  residentMiB,
+  warmUpSeconds,
+} from "./measure.js";
 
 interface Row {
   readonly bits: number;
@@ -72,8 +79,12 @@ async function measureCluster(quorum: string): Promise<Row[]> {
           ratio: many.rate / limit,
           singleP50Ms: quantile(single.latencies, 0.5),
           singleP99Ms: quantile(single.latencies, 0.99),
-          // The warm-up second signs too: scale to what the counters saw.
-          processorMsPerSignature: perSignature(before, after, many.rate * (seconds + 1)),
+          // The warm-up signs too: scale to what the counters saw.
+          processorMsPerSignature: perSignature(
+            before,
+            after,
+            many.rate * (seconds + warmUpSeconds),
+          ),
           residentMiB: Object.fromEntries(
             Object.entries(after).map(([name, one]) => [name, Math.round(one.residentMiB)]),
           ),

@@ -32,7 +32,10 @@ export interface Load {
   readonly latencies: readonly number[];
 }
 
-/** Keeps `inFlight` signatures under way for `seconds`, after a warm-up of one second. */
+/** Processes run their code slowly until it is compiled: what a signer in service never sees. */
+export const warmUpSeconds = 5;
+
+/** Keeps `inFlight` signatures under way for `seconds`, after the warm-up. */
 export async function load(
   session: SigningSession,
   key: KeyInfo,
@@ -40,7 +43,7 @@ export async function load(
   seconds: number,
 ): Promise<Load> {
   const latencies: number[] = [];
-  const begin = performance.now() + 1000;
+  const begin = performance.now() + warmUpSeconds * 1000;
   const end = begin + seconds * 1000;
   const worker = async (): Promise<void> => {
     for (;;) {
