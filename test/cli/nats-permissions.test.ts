@@ -199,9 +199,11 @@ for (const binary of binaries) {
       expect(seen).not.to.include("thsm.v1.deal.n1.k2");
     });
 
-    it("serves an auditor's nats command line", async function () {
-      const cli = findProgram("nats");
-      if (cli === undefined) this.skip(); // bin/setup --with-nats-cli builds it
+    const cli = findProgram("nats");
+    // Only where the nats command line is: bin/setup --with-nats-cli builds it.
+    const whereItIs = cli === undefined ? undefined : it;
+    whereItIs?.("serves an auditor's nats command line", async () => {
+      if (cli === undefined) return;
       const seed = join(dir, "aud.nk");
       await writeFile(seed, keys.aud.getSeed(), { mode: 0o600 });
       const login = ["--server", server.url, "--nkey", seed, "--inbox-prefix", "_INBOX_aud"];
