@@ -128,6 +128,11 @@ export class Cluster {
   tokensOf(client: string): readonly Token[] {
     return this.tokens.filter(({ clients }) => clients.includes(client));
   }
+
+  /** Whether a client may use the keys of a token: the one rule for nodes, clients and auditors. */
+  mayUse(client: string, token: string): boolean {
+    return this.tokensOf(client).some(({ name }) => name === token);
+  }
 }
 
 /** @throws HsmError `ERR_INVALID_CONFIG` naming the file and what is wrong in it. */

@@ -145,7 +145,7 @@ export class KeyDirectory {
       this.#ignore("ERR_CONFLICT", `key ${record.key} was proposed before`);
       return;
     }
-    const isAuthorised = mayUse(cluster, record.client, record.token);
+    const isAuthorised = cluster.mayUse(record.client, record.token);
     if (!isAuthorised) {
       this.#ignore("ERR_UNKNOWN_SENDER", `${record.client} has no token ${record.token}`);
     }
@@ -170,7 +170,7 @@ export class KeyDirectory {
     const { record } = entry;
     const mayDecide =
       event.type === "destroyed"
-        ? mayUse(this.#options.cluster, event.client, record.token)
+        ? this.#options.cluster.mayUse(event.client, record.token)
         : event.client === record.client;
     if (!mayDecide) return "ERR_UNKNOWN_SENDER";
     // The end is the end, and a key that signs is destroyed, not abandoned.
@@ -190,9 +190,4 @@ export class KeyDirectory {
 function concerns(node: string, event: unknown): boolean {
   if (typeof event !== "object" || event === null || !("node" in event)) return true;
   return event.node === node && !("type" in event && event.type === "ready");
-}
-
-/** Whether a client may use the keys of a token. */
-export function mayUse(cluster: Cluster, client: string, token: string): boolean {
-  return cluster.tokensOf(client).some(({ name }) => name === token);
 }

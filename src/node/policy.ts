@@ -8,7 +8,7 @@ import type { Cluster } from "../identity/cluster.js";
 import { fromHex } from "../identity/encoding.js";
 import { encodeMessage, type Encoding, type Hash } from "../scheme/index.js";
 import type { SignRequest } from "../streams/requests.js";
-import { mayUse, type KeyEntry } from "./key-directory.js";
+import type { KeyEntry } from "./key-directory.js";
 
 export interface Clock {
   readonly now: number;
@@ -40,7 +40,7 @@ export function requireTimely({ expires }: SignRequest, clock: Clock): void {
  */
 export function requireAllowed(request: SignRequest, key: KeyEntry, cluster: Cluster): void {
   const { record } = key;
-  if (!mayUse(cluster, request.client, record.token)) {
+  if (!cluster.mayUse(request.client, record.token)) {
     throw new HsmError("ERR_UNKNOWN_KEY", `${request.client} has no key ${request.key}`);
   }
   if (request.epoch !== record.epoch) {

@@ -160,7 +160,7 @@ export class KeyLives {
   }
 
   #requireTokenClient(event: { key: string; type: string; client: string }, token: string): void {
-    if (!this.#cluster.tokensOf(event.client).some(({ name }) => name === token)) {
+    if (!this.#cluster.mayUse(event.client, token)) {
       throw conflict(event, `${event.client} may not use token ${token}`);
     }
   }

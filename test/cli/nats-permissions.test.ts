@@ -201,28 +201,28 @@ for (const binary of binaries) {
 
     const cli = findProgram("nats");
     // Only where the nats command line is: bin/setup --with-nats-cli builds it.
-    const whereItIs = cli === undefined ? undefined : it;
-    whereItIs?.("serves an auditor's nats command line", async () => {
-      if (cli === undefined) return;
-      const seed = join(dir, "aud.nk");
-      await writeFile(seed, keys.aud.getSeed(), { mode: 0o600 });
-      const login = ["--server", server.url, "--nkey", seed, "--inbox-prefix", "_INBOX_aud"];
-      const nats = async (...args: string[]): Promise<string> =>
-        (await promisify(execFile)(cli, [...login, ...args])).stdout;
-      await jetstream(of("alice")).publish("thsm.v1.req.alice.cli.r1", "from alice");
+    if (cli !== undefined) {
+      it("serves an auditor's nats command line", async () => {
+        const seed = join(dir, "aud.nk");
+        await writeFile(seed, keys.aud.getSeed(), { mode: 0o600 });
+        const login = ["--server", server.url, "--nkey", seed, "--inbox-prefix", "_INBOX_aud"];
+        const nats = async (...args: string[]): Promise<string> =>
+          (await promisify(execFile)(cli, [...login, ...args])).stdout;
+        await jetstream(of("alice")).publish("thsm.v1.req.alice.cli.r1", "from alice");
 
-      expect(await nats("stream", "ls")).to.match(/THSM_REQ.*THSM_SHARE|THSM_SHARE.*THSM_REQ/s);
-      expect(await nats("stream", "info", "THSM_KEY")).to.include("thsm.v1.stored.key.>");
-      expect(await nats("stream", "get", "THSM_REQ", "1")).to.include("Item: THSM_REQ#1");
-      const byName = await nats("stream", "get", "THSM_REQ", "-S", "thsm.v1.req.alice.cli.r1");
-      expect(byName).to.include("from alice");
-      expect(await nats("stream", "subjects", "THSM_REQ")).to.include("thsm.v1.req.alice.cli.r1");
-      expect(await nats("consumer", "report", "THSM_REQ")).to.include("node-n1");
+        expect(await nats("stream", "ls")).to.match(/THSM_REQ.*THSM_SHARE|THSM_SHARE.*THSM_REQ/s);
+        expect(await nats("stream", "info", "THSM_KEY")).to.include("thsm.v1.stored.key.>");
+        expect(await nats("stream", "get", "THSM_REQ", "1")).to.include("Item: THSM_REQ#1");
+        const byName = await nats("stream", "get", "THSM_REQ", "-S", "thsm.v1.req.alice.cli.r1");
+        expect(byName).to.include("from alice");
+        expect(await nats("stream", "subjects", "THSM_REQ")).to.include("thsm.v1.req.alice.cli.r1");
+        expect(await nats("consumer", "report", "THSM_REQ")).to.include("node-n1");
 
-      const heard = nats("sub", "thsm.v1.>", "--count", "1");
-      const beats = setInterval(() => of("n1").publish("thsm.v1.beat.n1", "alive"), 50);
-      expect(await heard.finally(() => clearInterval(beats))).to.include("thsm.v1.beat.n1");
-    });
+        const heard = nats("sub", "thsm.v1.>", "--count", "1");
+        const beats = setInterval(() => of("n1").publish("thsm.v1.beat.n1", "alive"), 50);
+        expect(await heard.finally(() => clearInterval(beats))).to.include("thsm.v1.beat.n1");
+      });
+    }
 
     it("lets the archiver mirror all that is kept into the account AUDIT", async () => {
       const manager = await jetstreamManager(of("arch"));

@@ -57,7 +57,7 @@ export class KeyHistory {
 
   /** Whether the client may use keys of the token. */
   mayUse(client: string, token: string): boolean {
-    return this.#cluster.tokensOf(client).some(({ name }) => name === token);
+    return this.#cluster.mayUse(client, token);
   }
 
   /** "repeat" for bytes that were stored before. */

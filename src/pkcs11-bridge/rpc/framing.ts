@@ -4,8 +4,6 @@
  */
 import { HsmError } from "../../errors.js";
 
-/** No frame is longer, in either direction. */
-export const maxFrameBytes: number = 1024 * 1024;
 /** Requests are short; a daemon that reads more than this from a stranger wastes its memory. */
 export const maxRequestBytes: number = 64 * 1024;
 
