@@ -7,8 +7,9 @@ import { setMaxListeners } from "node:events";
 import { describeError, HsmError } from "../errors.js";
 import { toBase64url } from "../identity/encoding.js";
 import { encodeMessage, type GroupKey } from "../scheme/index.js";
+import { sessionEventVersion } from "../streams/audit-events.js";
 import { isConnected } from "../streams/connection.js";
-import { signMessage, type SignedMessage } from "../streams/envelope.js";
+import { chainStart, signMessage, type SignedMessage } from "../streams/envelope.js";
 import { formatVersion } from "../streams/fields.js";
 import type { KeyRecord } from "../streams/key-life.js";
 import type { RequestKind } from "../streams/requests.js";
@@ -58,6 +59,8 @@ export class Session implements SigningSession {
   #opening: Promise<unknown> | undefined;
   #closing: Promise<void> | undefined;
   #requests = 0;
+  /** Number and hash of the session's newest event. */
+  #chain = { n: 0, hash: chainStart };
   /** Numbers of requests that the broker refused to store: the next ones take them. */
   readonly #freed: number[] = [];
 
@@ -300,13 +303,18 @@ export class Session implements SigningSession {
   #event(event: object): SignedMessage {
     const { bus, client } = this.#context;
     const subject = formatSubject({ kind: "client-audit", client, session: this.id });
-    return signMessage(bus.identity.require(), streamNames.audit, subject, {
-      version: formatVersion,
+    const n = this.#chain.n + 1;
+    const message = signMessage(bus.identity.require(), streamNames.audit, subject, {
+      version: sessionEventVersion,
       client,
       session: this.id,
       ...event,
       time: new Date().toISOString(),
+      n,
+      prev: this.#chain.hash,
     });
+    this.#chain = { n, hash: message.hash };
+    return message;
   }
 
   #requireOpen(): void {

@@ -6,11 +6,8 @@
 import { open, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { HsmError } from "../errors.js";
-import { assembleMessage, type SignedMessage } from "../streams/envelope.js";
+import { assembleMessage, chainStart, type SignedMessage } from "../streams/envelope.js";
 import { streamNames } from "../streams/subjects.js";
-
-/** The `prev` of a node's first message. */
-export const chainStart: string = "0".repeat(64);
 
 /** One message that this node has spoken. */
 export interface JournalEntry {

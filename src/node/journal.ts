@@ -9,10 +9,9 @@ import type { Cluster } from "../identity/cluster.js";
 import type { IdentityKey } from "../identity/identity-key.js";
 import { syncDirectory } from "../identity/secret-file.js";
 import type { Logger } from "../log.js";
-import { signMessage, verifyMessage } from "../streams/envelope.js";
+import { chainStart, signMessage, verifyMessage } from "../streams/envelope.js";
 import type { StreamName } from "../streams/subjects.js";
 import {
-  chainStart,
   continues,
   cutTornLine,
   damaged,

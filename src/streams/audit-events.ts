@@ -19,12 +19,20 @@ import {
   MayBeAbsent,
 } from "./fields.js";
 
-/** What every event of a session says. */
+/** Of every event of a session. Those of version 1 had no chain. */
+export const sessionEventVersion = 2;
+
+/**
+ * What every event of a session says. `n` and `prev`: the session's chain, so that no event of it can be
+ * dropped or put in another place unseen.
+ */
 class SessionEvent {
-  @IsVersion() readonly version: number = formatVersion;
+  @IsVersion(sessionEventVersion) readonly version: number = sessionEventVersion;
   @IsName() readonly client!: string;
   @IsRandomId() readonly session!: string;
   @IsTime() readonly time!: string;
+  @IsCount() readonly n!: number;
+  @IsMessageHash() readonly prev!: string;
 }
 
 /** What every event of a node says. `n` and `prev`: the node's chain. */

@@ -15,6 +15,9 @@ const domain = Buffer.from("thsm/v1\0");
 const signatureHeader = "Thsm-Sig";
 const signatureForm = /^ed25519 ([0-9a-f]{16}) ([A-Za-z0-9_-]{86})$/;
 
+/** The `prev` of the first message of a chain. */
+export const chainStart: string = "0".repeat(64);
+
 /** A message as it is published, byte for byte the same on every retry. */
 export interface SignedMessage {
   readonly stream: StreamName | "";

@@ -42,7 +42,7 @@ function all(...decorators: readonly Decorator[]): Decorator {
   };
 }
 
-export const IsVersion = (): Decorator => Equals(formatVersion);
+export const IsVersion = (version: number = formatVersion): Decorator => Equals(version);
 export const IsName = (): Decorator => Matches(memberName);
 /** 128 random bits, base64url: sessions and requests. */
 export const IsRandomId = (): Decorator => Matches(/^[A-Za-z0-9_-]{22}$/);

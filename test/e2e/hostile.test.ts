@@ -11,7 +11,12 @@ import { readIdentityFile } from "../../src/identity/identity-file.js";
 import type { IdentityKey } from "../../src/identity/identity-key.js";
 import { silentLogger, type Logger } from "../../src/log.js";
 import { connectBus } from "../../src/streams/connection.js";
-import { messageHeaders, signMessage, type StoredMessage } from "../../src/streams/envelope.js";
+import {
+  chainStart,
+  messageHeaders,
+  signMessage,
+  type StoredMessage,
+} from "../../src/streams/envelope.js";
 import { Publisher } from "../../src/streams/publish.js";
 import { StreamReader } from "../../src/streams/read.js";
 import type { SignRequest } from "../../src/streams/requests.js";
@@ -65,8 +70,9 @@ describe("bad members", function () {
       publisher = new Publisher(connection, reader, "c2");
       // Even a bad client would say who it is.
       const subject = formatSubject({ kind: "client-audit", client: "c2", session });
-      const opened = { version: 1, type: "session-opened", client: "c2", session, token: "other" };
-      const body = { ...opened, application: "bad", time: new Date().toISOString() };
+      const opened = { version: 2, type: "session-opened", client: "c2", session, token: "other" };
+      const time = new Date().toISOString();
+      const body = { ...opened, application: "bad", time, n: 1, prev: chainStart };
       await publisher.publish(signMessage(identity, streamNames.audit, subject, body));
     });
     after(async () => {

@@ -7,7 +7,7 @@ const number = "AQAB";
 const chain = { n: 7, prev: hash };
 const byNode = { version: 1, key, node: "n1", party: 1, proposal: hash, time, ...chain };
 const byClient = { version: 1, key, client: "alice", proposal: hash, time };
-const ofClient = { version: 1, client: "alice", session: id, time };
+const ofClient = { version: 2, client: "alice", session: id, time, ...chain };
 
 export interface Example {
   readonly subject: string;

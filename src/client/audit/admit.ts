@@ -22,9 +22,16 @@ export interface Read<B> {
   readonly body: B;
 }
 
-/** A message's place in its node's hash chain. */
+/** Whose chain: one for a node, one for each session of a client. */
+export interface ChainOwner {
+  /** As findings tell it; no two owners have the same. */
+  readonly name: string;
+  readonly whose: { readonly node: string } | { readonly client: string };
+}
+
+/** A message's place in a hash chain. */
 export interface ChainLink {
-  readonly node: string;
+  readonly owner: ChainOwner;
   readonly n: number;
   readonly prev: string;
 }
@@ -78,29 +85,51 @@ function read(stream: KeptStream, message: StoredMessage, sender: Member): Admit
       return { kind: "request", message, body: readRequest(message), link: undefined };
     case "THSM_SHARE": {
       const body = readShare(message);
-      return { kind: "share", message, body, link: body };
+      return { kind: "share", message, body, link: linkOf(body) };
     }
     case "THSM_KEY": {
       const body = readKeyEvent(message);
       if (body === undefined) return unknown(message, sender);
-      return { kind: "key", message, body, link: "node" in body ? body : undefined };
+      return { kind: "key", message, body, link: "node" in body ? linkOf(body) : undefined };
     }
     case "THSM_AUDIT": {
       const body = readAuditEvent(message);
       if (body === undefined) return unknown(message, sender);
-      return { kind: "audit", message, body, link: "node" in body ? body : undefined };
+      return { kind: "audit", message, body, link: linkOf(body) };
     }
   }
 }
 
-/** A node's events of later versions have their place in its chain all the same. */
+type Chained = { readonly n: number; readonly prev: string } & (
+  { readonly node: string } | { readonly client: string; readonly session: string }
+);
+
+function linkOf(body: Chained): ChainLink {
+  const { n, prev } = body;
+  // An answer names client and session too, whom it answers.
+  if ("node" in body) {
+    const { node } = body;
+    return { owner: { name: `node ${node}`, whose: { node } }, n, prev };
+  }
+  const { client, session } = body;
+  return { owner: { name: `client ${client} in session ${session}`, whose: { client } }, n, prev };
+}
+
+/** Events of later versions have their place in their chain all the same. */
 function unknown(message: StoredMessage, sender: Member): Admitted {
   const plain = parseJson(message.payload);
   const fields = new Map<string, unknown>(Object.entries(plain ?? {}));
   const n = fields.get("n");
   const prev = fields.get("prev");
+  const subject = parseSubject(message.subject);
+  const owner =
+    sender.role === "node"
+      ? { node: sender.name }
+      : subject.kind === "client-audit"
+        ? { client: subject.client, session: subject.session }
+        : undefined;
   const isLinked =
-    sender.role === "node" &&
+    owner !== undefined &&
     typeof n === "number" &&
     Number.isSafeInteger(n) &&
     typeof prev === "string";
@@ -108,7 +137,7 @@ function unknown(message: StoredMessage, sender: Member): Admitted {
     kind: "unknown",
     message,
     body: undefined,
-    link: isLinked ? { node: sender.name, n, prev } : undefined,
+    link: isLinked ? linkOf({ ...owner, n, prev }) : undefined,
   };
 }
 

@@ -1,15 +1,13 @@
 /**
- * @module A node's hash chain over everything it publishes, whichever stream holds it: numbers 1, 2, 3 …,
- * each message naming the hash of the one before. Fed in any order, because no order across streams
+ * @module Hash chains: a node's over everything it publishes, whichever stream holds it, and a session's over
+ * its events. Numbers 1, 2, 3 …, each message naming the hash of the one before. Fed in any order, because no order across streams
  * can be trusted. Costs 32 bytes a message: a second message of a number must be told from a repeat.
  */
-import type { StoredMessage } from "../../streams/envelope.js";
-import type { ChainLink } from "./admit.js";
-import type { Report } from "./findings.js";
+import { chainStart, type StoredMessage } from "../../streams/envelope.js";
+import type { ChainLink, ChainOwner } from "./admit.js";
+import type { FindingCode, Report } from "./findings.js";
 
 const hashLength = 32;
-/** Before a chain's first message stands this. */
-const beginning = "0".repeat(2 * hashLength);
 
 /** Numbers without a gap, from `first` on. */
 class Run {
@@ -61,26 +59,30 @@ class Run {
   }
 }
 
-/** Where a node's chain ends: the number and hash of its newest message. */
-export interface ChainHead {
-  readonly node: string;
+/** Where a chain ends: the number and hash of its newest message. */
+export interface ChainEnd {
   readonly n: number;
   readonly hash: string;
 }
 
-export class NodeChain {
-  readonly #node: string;
+export class Chain {
+  readonly #owner: ChainOwner;
   readonly #report: Report;
   /** In order of numbers, not overlapping. */
   readonly #runs: Run[] = [];
+  /** The highest number that each stream has shown. */
+  readonly #highest = new Map<string, number>();
 
-  constructor(node: string, report: Report) {
-    this.#node = node;
+  constructor(owner: ChainOwner, report: Report) {
+    this.#owner = owner;
     this.#report = report;
   }
 
   /** "repeat": the same bytes are in the chain already. "fork": other bytes with this number are. */
-  add({ n, prev }: ChainLink, message: StoredMessage): "new" | "repeat" | "fork" {
+  add(
+    { n, prev }: Pick<ChainLink, "n" | "prev">,
+    message: StoredMessage,
+  ): "new" | "repeat" | "fork" {
     const index = this.#lastRunUpTo(n);
     const before = this.#runs[index];
     if (before !== undefined && n < before.end) {
@@ -93,11 +95,16 @@ export class NodeChain {
       return "fork";
     }
     this.#insert(index, n, prev, message);
+    const highest = this.#highest.get(message.stream) ?? 0;
+    if (n < highest) {
+      const what = `is stored with its number ${n} behind its number ${highest}`;
+      this.#tell("AUDIT_CHAIN_ORDER", message, what);
+    } else this.#highest.set(message.stream, n);
     return "new";
   }
 
-  /** Reports what is missing. Undefined for a node of which nothing is stored. */
-  finish(): ChainHead | undefined {
+  /** Reports what is missing. Undefined when nothing was added. */
+  finish(): ChainEnd | undefined {
     let expected = 1;
     for (const run of this.#runs) {
       if (run.first > expected) {
@@ -110,13 +117,13 @@ export class NodeChain {
     const newest = this.#runs.at(-1);
     if (newest === undefined) return undefined;
     const n = newest.end - 1;
-    return { node: this.#node, n, hash: newest.hashOf(n) };
+    return { n, hash: newest.hashOf(n) };
   }
 
   #insert(index: number, n: number, prev: string, message: StoredMessage): void {
     let run = this.#runs[index];
     const continues = run !== undefined && run.end === n;
-    if (n === 1) this.#link(prev, beginning, n, message);
+    if (n === 1) this.#link(prev, chainStart, n, message);
     if (run !== undefined && continues) {
       this.#link(prev, run.hashOf(n - 1), n, message);
     } else {
@@ -159,7 +166,7 @@ export class NodeChain {
   }
 
   #tell(
-    code: "AUDIT_CHAIN_GAP" | "AUDIT_CHAIN_FORK" | "AUDIT_CHAIN_BROKEN",
+    code: Extract<FindingCode, `AUDIT_CHAIN_${string}`>,
     { stream, seq }: Pick<StoredMessage, "stream" | "seq">,
     what: string,
   ): void {
@@ -169,8 +176,8 @@ export class NodeChain {
       code,
       stream,
       seq: [seq],
-      node: this.#node,
-      text: `node ${this.#node} ${what}`,
+      ...this.#owner.whose,
+      text: `${this.#owner.name} ${what}`,
     });
   }
 }

@@ -28,12 +28,14 @@ export const severities = {
   AUDIT_SESSION_WRONG_TOKEN: "finding",
   AUDIT_SESSION_OPEN: "note",
 
-  /** Messages of a node are missing between others of it. */
+  /** Messages of a node, or events of a session, are missing between others of it. */
   AUDIT_CHAIN_GAP: "finding",
-  /** A node signed two different messages with one number. */
+  /** A node signed two different messages with one number, or a client two events of a session. */
   AUDIT_CHAIN_FORK: "finding",
-  /** A node's message does not follow the one before it. */
+  /** A message does not follow the one before it in its chain. */
   AUDIT_CHAIN_BROKEN: "finding",
+  /** A stream holds a message behind a later one of the same chain: published again, or moved. */
+  AUDIT_CHAIN_ORDER: "note",
 
   AUDIT_REQUEST_DUPLICATE: "finding",
   /** An escalation of nothing, of something else, or after everything was over. */

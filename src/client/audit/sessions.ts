@@ -11,8 +11,8 @@ import type { FindingCode, Report } from "./findings.js";
 interface Session {
   readonly id: string;
   readonly client: string;
-  opened?: { readonly seq: number; readonly hash: string; readonly body: SessionOpened };
-  closed?: { readonly seq: number; readonly hash: string; readonly requests: number };
+  opened?: { readonly seq: number; readonly body: SessionOpened };
+  closed?: { readonly seq: number; readonly requests: number };
   /** Requests 1…`upTo` are there. */
   upTo: number;
   /** Those beyond → where. */
@@ -50,18 +50,15 @@ export class Sessions {
     while (session.ahead.delete(session.upTo + 1)) session.upTo++;
   }
 
-  /** "repeat" for bytes that were stored before. */
-  event({ message, body }: Read<SessionOpened | SessionClosed>): "new" | "repeat" {
+  event({ message, body }: Read<SessionOpened | SessionClosed>): void {
     const session = this.#of(body);
-    const { seq, hash } = message;
+    const { seq } = message;
     const known = body.type === "session-opened" ? session.opened : session.closed;
-    if (known?.hash === hash) return "repeat";
     if (known !== undefined) {
       const what = `has a second ${body.type} event of ${body.time}`;
       this.#tell("AUDIT_SESSION_DUPLICATE", "THSM_AUDIT", seq, session, what);
-    } else if (body.type === "session-opened") session.opened = { seq, hash, body };
-    else session.closed = { seq, hash, requests: body.requests };
-    return "new";
+    } else if (body.type === "session-opened") session.opened = { seq, body };
+    else session.closed = { seq, requests: body.requests };
   }
 
   finish(): void {

@@ -4,7 +4,7 @@
  *
  * Memory: a signing is held whole until it is closed and everybody who was asked has answered, and then
  * for `heldInputs` inputs more, because another stream may lag (a late escalation, say). Afterwards
- * about 200 bytes of a request stay, to know its id and its result again. A signing that never
+ * about 100 bytes of a request stay, to know its id again. A signing that never
  * completes (a silent node, a crashed client) is held whole to the end.
  */
 import type { SigningFailure, SigningResult } from "../../streams/audit-events.js";
@@ -24,8 +24,6 @@ export interface SigningsOptions {
   readonly keys: KeyHistory;
   readonly report: Report;
   readonly heldInputs: number;
-  /** Called for a result that is stored again with the same bytes. */
-  readonly onRepeat: () => void;
   /** Takes a signing to which nothing will be added. */
   readonly onSettled: (signing: Signing) => void;
 }
@@ -34,8 +32,7 @@ export class Signings {
   readonly #options: SigningsOptions;
   /** Every attempt that is held, by `nameOf`; so are the others. */
   readonly #attempts = new Map<string, Attempt>();
-  /** What is settled → hash of what closed it. */
-  readonly #settled = new Map<string, string>();
+  readonly #settled = new Set<string>();
   readonly #waiting = new Map<string, Waiting[]>();
   /** Complete signings, oldest first. */
   readonly #line: Signing[] = [];
@@ -96,9 +93,7 @@ export class Signings {
     const { message, body } = read;
     const name = nameOf(body);
     const attempt = this.#attempts.get(name);
-    const closedBy = attempt?.signing.closing?.hash ?? this.#settled.get(name);
-    if (closedBy === message.hash) this.#options.onRepeat();
-    else if (closedBy !== undefined) {
+    if (attempt?.signing.closing !== undefined || this.#settled.has(name)) {
       this.#tellClosing("AUDIT_RESULT_DUPLICATE", read, "which had been closed otherwise before");
     } else if (attempt === undefined) this.#wait(name, { kind: "closing", ...read });
     else {
@@ -213,7 +208,7 @@ export class Signings {
   #settle(signing: Signing): void {
     for (const { body } of signing.attempts) {
       this.#attempts.delete(nameOf(body));
-      this.#settled.set(nameOf(body), signing.closing?.hash ?? "");
+      this.#settled.add(nameOf(body));
     }
     this.#options.onSettled(signing);
   }

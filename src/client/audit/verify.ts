@@ -5,8 +5,8 @@
 import { HsmError } from "../../errors.js";
 import type { Cluster } from "../../identity/cluster.js";
 import type { Entry } from "../../streams/read.js";
-import { admit, type Admitted } from "./admit.js";
-import { NodeChain, type ChainHead } from "./chain.js";
+import { admit, type Admitted, type ChainOwner } from "./admit.js";
+import { Chain, type ChainEnd } from "./chain.js";
 import {
   isAbsence,
   toFinding,
@@ -46,6 +46,11 @@ export interface VerifyOptions {
 export interface VerifyProgress {
   readonly done: number;
   readonly total: number;
+}
+
+/** Where a node's chain ends. */
+export interface ChainHead extends ChainEnd {
+  readonly node: string;
 }
 
 /** What was looked at. */
@@ -109,7 +114,7 @@ class Audit {
   readonly #started = performance.now();
   readonly #sequences: Readonly<Record<KeptStream, SequenceCheck>>;
   readonly #messages: Record<KeptStream, number> = byStream(() => 0);
-  readonly #chains = new Map<string, NodeChain>();
+  readonly #chains = new Map<string, { owner: ChainOwner; chain: Chain }>();
   readonly #chainHeads: ChainHead[] = [];
   readonly #keys: KeyHistory;
   readonly #sessions: Sessions;
@@ -139,7 +144,6 @@ class Audit {
       keys: this.#keys,
       report: this.report,
       heldInputs: options.heldInputs ?? defaultHeldInputs,
-      onRepeat: () => this.#repeats++,
       onSettled: (signing) => this.#judge(signing),
     });
   }
@@ -179,7 +183,7 @@ class Audit {
     const admitted = admit(this.#cluster, stream, entry, this.report);
     if (admitted === undefined) return;
     const { link, message } = admitted;
-    if (link !== undefined && this.#chainOf(link.node).add(link, message) === "repeat") {
+    if (link !== undefined && this.#chainOf(link.owner).add(link, message) === "repeat") {
       this.#repeats++;
     } else this.#apply(admitted);
   }
@@ -188,9 +192,11 @@ class Audit {
     for (const stream of keptStreams) this.#sequences[stream].finish();
     this.#signings.finish();
     this.#sessions.finish();
-    for (const chain of this.#chains.values()) {
-      const head = chain.finish();
-      if (head !== undefined) this.#chainHeads.push(head);
+    for (const { owner, chain } of this.#chains.values()) {
+      const end = chain.finish();
+      if (end !== undefined && "node" in owner.whose) {
+        this.#chainHeads.push({ node: owner.whose.node, ...end });
+      }
     }
     for (const { message, body } of this.#keys.activations()) {
       if (this.#tested.get(body.rid) === body.key) continue;
@@ -254,7 +260,7 @@ class Audit {
     switch (body.type) {
       case "session-opened":
       case "session-closed":
-        if (this.#sessions.event({ message, body }) === "repeat") this.#repeats++;
+        this.#sessions.event({ message, body });
         return;
       case "result":
       case "failure":
@@ -283,12 +289,12 @@ class Audit {
     }
   }
 
-  #chainOf(node: string): NodeChain {
-    let chain = this.#chains.get(node);
-    if (chain === undefined) {
-      chain = new NodeChain(node, this.report);
-      this.#chains.set(node, chain);
+  #chainOf(owner: ChainOwner): Chain {
+    let known = this.#chains.get(owner.name);
+    if (known === undefined) {
+      known = { owner, chain: new Chain(owner, this.report) };
+      this.#chains.set(owner.name, known);
     }
-    return chain;
+    return known.chain;
   }
 }

@@ -14,7 +14,7 @@ import {
   parseSignatureShare,
   ShareSigner,
 } from "../../../src/scheme/index.js";
-import { signMessage, type SignedMessage } from "../../../src/streams/envelope.js";
+import { chainStart, signMessage, type SignedMessage } from "../../../src/streams/envelope.js";
 import type { SignRequest } from "../../../src/streams/requests.js";
 import type { ShareMessage } from "../../../src/streams/shares.js";
 import { formatSubject, type StreamName, type Subject } from "../../../src/streams/subjects.js";
@@ -51,7 +51,6 @@ export interface HistoryOptions {
   readonly threshold?: number;
 }
 
-const zeros = "0".repeat(64);
 const start = Date.parse("2026-03-01T12:00:00.000Z");
 
 /** Writes a history step by step; every step may be overridden to be wrong. */
@@ -116,9 +115,19 @@ export class HistoryBuilder {
 
   /** Stores a node's message with its place in the chain. */
   storeChained(node: string, stream: KeptStream, subject: Subject, body: object): SignedMessage {
-    const { n, prev } = this.#chains.get(node) ?? { n: 0, prev: zeros };
-    const message = this.store(node, stream, subject, { ...body, n: n + 1, prev });
-    this.#chains.set(node, { n: n + 1, prev: message.hash });
+    return this.#chained(node, node, stream, subject, body);
+  }
+
+  #chained(
+    chain: string,
+    author: string,
+    stream: KeptStream,
+    subject: Subject,
+    body: object,
+  ): SignedMessage {
+    const { n, prev } = this.#chains.get(chain) ?? { n: 0, prev: chainStart };
+    const message = this.store(author, stream, subject, { n: n + 1, prev, ...body });
+    this.#chains.set(chain, { n: n + 1, prev: message.hash });
     return message;
   }
 
@@ -194,9 +203,16 @@ export class HistoryBuilder {
     this.clientAudit(session, "session-closed", { requests: session.requests, ...fields });
   }
 
+  /** Stores a client's event with its place in the session's chain. */
   clientAudit({ client, id: session }: Session, type: string, fields: object): SignedMessage {
-    const body = { version: 1, type, client, session, ...fields, time: this.time() };
-    return this.store(client, "THSM_AUDIT", { kind: "client-audit", client, session }, body);
+    const body = { version: 2, type, client, session, ...fields, time: this.time() };
+    return this.#chained(
+      session,
+      client,
+      "THSM_AUDIT",
+      { kind: "client-audit", client, session },
+      body,
+    );
   }
 
   request(session: Session, fields: Partial<SignRequest> = {}): Asked {

@@ -46,12 +46,11 @@ function without(matches: (stored: Stored) => boolean): Streams {
 }
 
 /**
- * What can go without leaving more than a note: a client's events are in no chain, and whatever comes last
- * in a node's chain has nobody behind it that names it. Checkpoints are to cover both.
+ * What can go without leaving more than a note: whatever comes last in a chain has nobody behind it that
+ * names it. Checkpoints are to cover it.
  */
 function isUnprotected(stream: KeptStream, stored: Stored): boolean {
-  if (stream === "THSM_AUDIT")
-    return !fieldsOf(stored).has("n") && !isType(stored, "session-opened");
+  if (stream === "THSM_AUDIT") return isType(stored, "session-closed");
   return stream === "THSM_SHARE" && fieldsOf(stored).get("kind") === "explanation";
 }
 
@@ -131,6 +130,22 @@ describe("a tampered history", () => {
     expect((await audit(renumber(streams))).codes).to.include("AUDIT_KEY_EVENT_ILLEGAL");
   });
 
+  it("notes events of a session in another order", async () => {
+    const streams = copy();
+    const places = streams.THSM_AUDIT.flatMap((stored, index) =>
+      isType(stored, "result") ? [index] : [],
+    );
+    const [one = 0, other = 0] = places;
+    const [first, second] = [streams.THSM_AUDIT[one], streams.THSM_AUDIT[other]];
+    if (first === undefined || second === undefined) throw new RangeError("no results");
+    streams.THSM_AUDIT.splice(one, 1, second);
+    streams.THSM_AUDIT.splice(other, 1, first);
+    const { codes, findings } = await audit(renumber(streams));
+    expect(codes).to.deep.equal([]);
+    const found = findings.find(({ code }) => code === "AUDIT_CHAIN_ORDER");
+    expect(found).to.deep.include({ stream: "THSM_AUDIT", seq: [other + 1], client: "knot" });
+  });
+
   it("shows an entry out of order", async () => {
     const streams = copy();
     streams.THSM_AUDIT.reverse();
@@ -183,6 +198,7 @@ describe("a tampered history", () => {
     expect(await cut("THSM_REQ")).to.include("AUDIT_SHARE_WITHOUT_REQUEST");
     // The refusals and explanations at the end are named by nobody: see below.
     expect(await cut("THSM_SHARE")).to.deep.equal([]);
+    // Neither is a session without its last events: it might still be open.
     expect(await cut("THSM_AUDIT")).to.deep.equal([]);
   });
 
