@@ -4,6 +4,7 @@
  */
 import { validateSync, type ValidationError } from "class-validator";
 import { HsmError, type HsmErrorCode } from "./errors.js";
+import { isCertainlyValid } from "./validate-fast.js";
 
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -29,6 +30,7 @@ export function validated<T extends object>(
     }
     Reflect.set(value, key, field);
   }
+  if (isCertainlyValid(type, value)) return value;
   const errors = validateSync(value, {
     whitelist: true,
     forbidNonWhitelisted: true,

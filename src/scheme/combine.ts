@@ -12,7 +12,7 @@ import { isParty } from "./group-key.js";
 import { inverse } from "./inverse.js";
 import { productOfPowers, publicPower } from "./modexp.js";
 import { factorial, interpolation } from "./polynomial.js";
-import { messageRepresentative } from "./share.js";
+import { messageRepresentative, shareInRange } from "./share.js";
 import type { GroupKey, RsaPublicKey, SignatureShare } from "./types.js";
 
 /**
@@ -38,6 +38,28 @@ export function combine(
     throw new HsmError("ERR_COMBINE_FAILED", "the shares do not make a valid signature");
   }
   return signature;
+}
+
+/**
+ * The signature of exactly k shares as they were received, undefined when they make none: then `findQuorum`
+ * tells more. Does without the test that each share is coprime to N: with one that is not, y and N have
+ * a factor in common, and y^e = x fails.
+ * @throws HsmError `ERR_INVALID_ARGUMENT` for an encoded message out of range.
+ */
+export function combineReceived(
+  group: GroupKey,
+  encodedMessage: Uint8Array,
+  received: readonly { readonly party: number; readonly bytes: Uint8Array }[],
+): Uint8Array | undefined {
+  const x = messageRepresentative(group, encodedMessage);
+  if (new Set(received.map(({ party }) => party)).size !== group.threshold) return undefined;
+  const shares: SignatureShare[] = [];
+  for (const { party, bytes } of received) {
+    const value = isParty(group, party) ? shareInRange(group, bytes) : undefined;
+    if (value === undefined) return undefined;
+    shares.push({ index: party, value });
+  }
+  return shares.length === group.threshold ? tryCombine(group, x, shares) : undefined;
 }
 
 /** `combine` without its checks of the arguments: the signature of x, or undefined. */

@@ -3,7 +3,7 @@
  * "Practical Threshold Signatures", EUROCRYPT 2000), hardened. Pure: no I/O, no clock, no log;
  * randomness is a parameter.
  */
-export { combine, verifySignature } from "./combine.js";
+export { combine, combineReceived, verifySignature } from "./combine.js";
 export { dealKey, type DealOptions, type DealtKey } from "./dealer.js";
 export { parseDigestInfo } from "./digest-info.js";
 export { encodeMessage, pssSaltOf, type EncodingInput } from "./emsa.js";

@@ -46,11 +46,16 @@ export function parseSignatureShare(
   if (!isParty(group, index)) {
     throw new InvalidSignatureShareError([], `party ${index} is not in 1…${group.parties}`);
   }
-  // Bytes of another length are not looked at: 0 is out of range.
-  const value = bytes.length === group.modulusLength ? bytesToNumber(bytes) : 0n;
-  const inRange = value > 1n && value === canonical(group, value);
-  if (!inRange || !isCoprime(value, group.modulus)) {
+  const value = shareInRange(group, bytes);
+  if (value === undefined || !isCoprime(value, group.modulus)) {
     throw new InvalidSignatureShareError([index], `signature share of party ${index} is malformed`);
   }
   return { index, value };
+}
+
+/** The number in `bytes`, if it is as long as N and 1 < x_i <= (N-1)/2. */
+export function shareInRange(group: GroupKey, bytes: Uint8Array): bigint | undefined {
+  if (bytes.length !== group.modulusLength) return undefined;
+  const value = bytesToNumber(bytes);
+  return value > 1n && value === canonical(group, value) ? value : undefined;
 }

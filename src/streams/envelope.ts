@@ -3,7 +3,7 @@
  * subject prove nothing: a message is its sender's when the identity key that cluster.toml names
  * has signed exactly these bytes for exactly this stream and subject.
  */
-import { createHash } from "node:crypto";
+import { hash as digestOf } from "node:crypto";
 import { headers, type MsgHdrs } from "nats";
 import { HsmError } from "../errors.js";
 import type { Cluster, Member } from "../identity/cluster.js";
@@ -69,19 +69,35 @@ export function assembleMessage(
  * @throws HsmError `ERR_INVALID_SIGNATURE`, or `ERR_UNKNOWN_SENDER` for a key of nobody's.
  */
 export function verifyMessage(cluster: Cluster, message: SignedMessage): Member {
+  const { member, signed, signature } = signatureClaim(cluster, message);
+  if (!member.identity.verify(signed, signature)) throw notSigned(message, member);
+  return member;
+}
+
+/** What a message says of its signature: to be verified elsewhere, in another thread say. */
+export interface SignatureClaim {
+  readonly member: Member;
+  readonly signed: Uint8Array;
+  readonly signature: Uint8Array;
+}
+
+/** @throws HsmError `ERR_INVALID_SIGNATURE`, or `ERR_UNKNOWN_SENDER` for a key of nobody's. */
+export function signatureClaim(cluster: Cluster, message: SignedMessage): SignatureClaim {
   const { keyId, bytes } = parseSignature(message.signature);
   const member = cluster.byKeyId(keyId);
   if (member === undefined) {
     throw new HsmError("ERR_UNKNOWN_SENDER", `no member of the cluster has identity ${keyId}`);
   }
   const signed = signedBytes(message.stream, message.subject, message.payload);
-  if (!member.identity.verify(signed, bytes)) {
-    throw new HsmError(
-      "ERR_INVALID_SIGNATURE",
-      `message on ${message.subject} is not signed by ${member.role} ${member.name}`,
-    );
-  }
-  return member;
+  return { member, signed, signature: bytes };
+}
+
+/** What is to be said of a message whose claim is false. */
+export function notSigned({ subject }: SignedMessage, { role, name }: Member): HsmError {
+  return new HsmError(
+    "ERR_INVALID_SIGNATURE",
+    `message on ${subject} is not signed by ${role} ${name}`,
+  );
 }
 
 /** Headers to publish a message with. The id makes JetStream drop repeats of the same bytes. */
@@ -115,10 +131,10 @@ function parseSignature(text: string): { keyId: string; bytes: Uint8Array } {
 }
 
 function signedBytes(stream: string, subject: string, payload: Uint8Array): Buffer {
-  const digest = createHash("sha256").update(payload).digest();
+  const digest = digestOf("sha256", payload, "buffer");
   return Buffer.concat([domain, Buffer.from(`${stream}\0${subject}\0`, "utf8"), digest]);
 }
 
 function messageHash(signed: Uint8Array, signature: Uint8Array): string {
-  return createHash("sha256").update(signed).update(signature).digest("hex");
+  return digestOf("sha256", Buffer.concat([signed, signature]), "hex");
 }

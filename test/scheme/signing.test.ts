@@ -4,6 +4,7 @@ import { HsmError, InvalidSignatureShareError } from "../../src/errors.js";
 import { numberToBytes } from "../../src/scheme/bytes.js";
 import {
   combine,
+  combineReceived,
   findQuorum,
   parseKeyShare,
   parseSignatureShare,
@@ -73,6 +74,9 @@ describe("scheme/signer", () => {
 
 describe("scheme/share", () => {
   const right = numberToBytes(shares[0]?.value ?? 0n, length);
+  const received = shares
+    .slice(0, group.threshold)
+    .map(({ index: party, value }) => ({ party, bytes: numberToBytes(value, length) }));
 
   it("comes back from its bytes", () => {
     fc.assert(
@@ -115,8 +119,21 @@ describe("scheme/share", () => {
       expect(() => parseSignatureShare(group, 1, bytes))
         .to.throw(InvalidSignatureShareError)
         .that.deep.includes({ code: "ERR_INVALID_SIGNATURE_SHARE", culprits: [1] });
+      const others = received.slice(1);
+      for (const party of [1, 2, 0, 6]) {
+        const list = [{ party, bytes }, ...others];
+        expect(combineReceived(group, message, list)).to.equal(undefined);
+      }
     });
   }
+
+  it("combines as it was received, with k-1 others of distinct parties", () => {
+    expect(combineReceived(group, message, received.toReversed())).to.deep.equal(signature);
+    const [first] = received as [(typeof received)[0]];
+    for (const list of [[], received.slice(1), [...received, first], [first, ...received]]) {
+      expect(combineReceived(group, message, list)).to.equal(undefined);
+    }
+  });
 
   it("is found wrong after a change of any byte", () => {
     for (let position = 0; position < length; position++) {

@@ -63,6 +63,12 @@ export class HistoryBuilder {
   readonly #dealt: TestKey;
   readonly #signers: readonly ShareSigner[];
   readonly #chains = new Map<string, { n: number; prev: string }>();
+  readonly #ends: Record<KeptStream, number> = {
+    THSM_KEY: 0,
+    THSM_REQ: 0,
+    THSM_SHARE: 0,
+    THSM_AUDIT: 0,
+  };
   #ids = 0;
   #now = start;
   #proposal = "";
@@ -108,9 +114,13 @@ export class HistoryBuilder {
 
   put(stream: KeptStream, { subject, payload, signature }: SignedMessage): number {
     this.#now += 10;
-    const seq = this.streams[stream].length + 1;
-    this.streams[stream].push({ seq, time: this.time(), subject, payload, signature });
+    const seq = ++this.#ends[stream];
+    this.keep(stream, { seq, time: this.time(), subject, payload, signature });
     return seq;
+  }
+
+  keep(stream: KeptStream, stored: Stored): void {
+    this.streams[stream].push(stored);
   }
 
   /** Stores a node's message with its place in the chain. */
@@ -298,9 +308,21 @@ export class HistoryBuilder {
   /** The result that an honest client records. */
   result(asked: Asked, quorum: readonly number[], fields: object = {}): SignedMessage {
     const { client, session: id, rid, key, epoch } = asked.body;
+    return this.clientAudit({ client, id, token: "", requests: 0 }, "result", {
+      rid,
+      key,
+      epoch,
+      quorum,
+      signatures: this.signatures(asked.body, quorum),
+      elapsedMs: 12,
+      ...fields,
+    });
+  }
+
+  signatures(body: SignRequest, quorum: readonly number[]): string[] {
     const { group } = this.#dealt;
-    const answers = quorum.map((party) => this.shares(party, asked.body));
-    const signatures = this.encoded(asked.body).map((encoded, input) => {
+    const answers = quorum.map((party) => this.shares(party, body));
+    return this.encoded(body).map((encoded, input) => {
       const shares = answers.map((texts, index) =>
         parseSignatureShare(
           group,
@@ -309,15 +331,6 @@ export class HistoryBuilder {
         ),
       );
       return toBase64url(combine(group, encoded, shares));
-    });
-    return this.clientAudit({ client, id, token: "", requests: 0 }, "result", {
-      rid,
-      key,
-      epoch,
-      quorum,
-      signatures,
-      elapsedMs: 12,
-      ...fields,
     });
   }
 
