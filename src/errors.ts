@@ -45,7 +45,9 @@ export type HsmErrorCode =
   | "ERR_CONFLICT"
   /** The identity key is locked: a PIN is needed. */
   | "ERR_NOT_LOGGED_IN"
+  /** Of the PIN (then a `WrongPinError`), of a ticket that is stale, or of a recovery code. */
   | "ERR_WRONG_PIN"
+  /** Too many wrong PINs: none is tried any more, the right one neither. */
   | "ERR_PIN_LOCKED"
   /** NATS cannot be reached, or does not answer. Retrying may help. */
   | "ERR_BROKER_UNREACHABLE"
@@ -95,6 +97,16 @@ export class QuorumError extends HsmError {
   constructor(answers: Readonly<Record<string, string>>, message: string, options?: ErrorOptions) {
     super("ERR_QUORUM_NOT_REACHED", message, options);
     this.answers = answers;
+  }
+}
+
+/** The PIN was wrong; so many more attempts may be, until the PIN is locked. */
+export class WrongPinError extends HsmError {
+  readonly attemptsLeft: number;
+
+  constructor(attemptsLeft: number, message: string, options?: ErrorOptions) {
+    super("ERR_WRONG_PIN", message, options);
+    this.attemptsLeft = attemptsLeft;
   }
 }
 

@@ -56,14 +56,25 @@ async function findPin(options: GlobalOptions): Promise<string> {
   const fromEnvironment = process.env["THSM_PIN"];
   if (fromEnvironment !== undefined) return fromEnvironment;
   const { pinSource } = await readClientConfig(configFile(options));
-  if (pinSource !== undefined) return (await readSecretFile(pinSource)).toString("utf8").trim();
-  if (!process.stdin.isTTY) {
-    throw new HsmError(
-      "ERR_NOT_LOGGED_IN",
-      "a PIN is needed: set pinSource in client.toml or THSM_PIN, or run this on a terminal",
-    );
-  }
-  process.stderr.write("PIN: ");
+  return await readSecretText(
+    pinSource,
+    "PIN",
+    "a PIN is needed: set pinSource in client.toml or THSM_PIN, or run this on a terminal",
+  );
+}
+
+/**
+ * A secret line out of a file that only its owner may read, or from the terminal.
+ * @throws HsmError `ERR_NOT_LOGGED_IN` with the text `otherwise` when there is neither
+ */
+export async function readSecretText(
+  source: string | undefined,
+  prompt: string,
+  otherwise: string,
+): Promise<string> {
+  if (source !== undefined) return (await readSecretFile(source)).toString("utf8").trim();
+  if (!process.stdin.isTTY) throw new HsmError("ERR_NOT_LOGGED_IN", otherwise);
+  process.stderr.write(`${prompt}: `);
   const muted = new Writable({ write: (_chunk, _encoding, done) => done() });
   const terminal = createInterface({ input: process.stdin, output: muted, terminal: true });
   try {
@@ -72,6 +83,14 @@ async function findPin(options: GlobalOptions): Promise<string> {
     terminal.close();
     process.stderr.write("\n");
   }
+}
+
+/** A PIN that is new: from the terminal it is asked for twice. */
+export async function readNewPin(source: string | undefined, otherwise: string): Promise<string> {
+  const pin = await readSecretText(source, "new PIN", otherwise);
+  if (source !== undefined) return pin;
+  if ((await readSecretText(undefined, "new PIN again", otherwise)) === pin) return pin;
+  throw new HsmError("ERR_INVALID_ARGUMENT", "the two new PINs differ");
 }
 
 /** The token that is meant: the one named, or the only one there is. */

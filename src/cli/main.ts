@@ -10,6 +10,7 @@ import { addAuditCommands } from "./audit.js";
 import { addDevCommands } from "./dev/commands.js";
 import { addInitCommand } from "./init.js";
 import { addKeyCommands } from "./key.js";
+import { addPinCommands } from "./pin.js";
 import { addProvisionCommand } from "./provision.js";
 import { addSignCommand } from "./sign.js";
 
@@ -37,6 +38,7 @@ addAuditCommands(program);
 addDevCommands(program);
 addInitCommand(program);
 addProvisionCommand(program);
+addPinCommands(program);
 
 try {
   await program.parseAsync();

@@ -2,6 +2,9 @@
  * @module The shapes of the client's public face: what programs, the command line and the PKCS#11
  * daemon see. Types only.
  */
+import type { PinState } from "../identity/pin-attempts.js";
+
+export type { PinState };
 
 /** How a digest becomes the number that is signed (RFC 8017 section 9). */
 export const encodings = ["pkcs1v15", "pss", "pkcs1v15-opaque", "raw"] as const;
@@ -124,11 +127,25 @@ export interface HsmClient {
   /**
    * Opens the identity key with the PIN. Returns a ticket of 32 secret bytes that opens it again
    * without the PIN (after a restart of this process, say) as long as the PIN stays the same.
-   * @throws HsmError ERR_WRONG_PIN, ERR_PIN_LOCKED
+   * Wrong PINs are counted on disk, answered later and later, and lock the PIN in the end.
+   * @throws HsmError ERR_PIN_LOCKED; WrongPinError (ERR_WRONG_PIN) with the attempts that are left
    */
   unlock(pin: string): Promise<Uint8Array>;
   /** Opens the identity key with a ticket. @throws HsmError ERR_WRONG_PIN when it is stale. */
   unlockWithTicket(ticket: Uint8Array): Promise<void>;
+  /** Counts as `unlock` does, of all processes on this host. */
+  pinState(): Promise<PinState>;
+  /**
+   * Puts the identity under another PIN (4 to 255 bytes), also while it is locked in memory. Returns
+   * the new ticket; all earlier ones are stale.
+   * @throws HsmError as `unlock`, and ERR_INVALID_ARGUMENT for a new PIN that is none
+   */
+  changePin(oldPin: string, newPin: string): Promise<Uint8Array>;
+  /**
+   * The same with the recovery code (PKCS#11's SO PIN) in place of a PIN that is forgotten or locked.
+   * @throws HsmError ERR_WRONG_PIN for a wrong code, ERR_INVALID_ARGUMENT
+   */
+  resetPin(recoveryCode: string, newPin: string): Promise<Uint8Array>;
   /** Erases the identity key from memory. Signing then fails with ERR_NOT_LOGGED_IN. */
   lock(): void;
   readonly unlocked: boolean;

@@ -11,6 +11,7 @@ import type {
   GenerateKeyOptions,
   HsmClient,
   KeyInfo,
+  PinState,
   SigningSession,
 } from "./api.js";
 import { isConnected } from "../streams/connection.js";
@@ -68,13 +69,23 @@ export class Client implements HsmClient {
   }
 
   unlock(pin: string): Promise<Uint8Array> {
-    // Files with a PIN end in a line break, and some programs pass it on (GnuTLS' pin-source).
-    return this.#identity.open(pin.replace(/\r?\n$/, ""));
+    return this.#identity.open(withoutLineBreak(pin));
   }
 
   unlockWithTicket(ticket: Uint8Array): Promise<void> {
-    this.#identity.openWithTicket(ticket);
-    return Promise.resolve();
+    return this.#identity.openWithTicket(ticket);
+  }
+
+  pinState(): Promise<PinState> {
+    return this.#identity.pinState();
+  }
+
+  changePin(oldPin: string, newPin: string): Promise<Uint8Array> {
+    return this.#identity.changePin(withoutLineBreak(oldPin), withoutLineBreak(newPin));
+  }
+
+  resetPin(recoveryCode: string, newPin: string): Promise<Uint8Array> {
+    return this.#identity.resetPin(recoveryCode, withoutLineBreak(newPin));
   }
 
   lock(): void {
@@ -301,6 +312,11 @@ export class Client implements HsmClient {
 }
 
 const goneText = "the dealing process ended before activation";
+
+/** Files with a PIN end in a line break, and some programs pass it on (GnuTLS' pin-source). */
+function withoutLineBreak(pin: string): string {
+  return pin.replace(/\r?\n$/, "");
+}
 
 /** By the dealer's clock, which is this client's. */
 function ageOf({ proposal }: KeyRecord): number {

@@ -22,6 +22,10 @@ export class ClientConfig {
   @IsOptional() @IsString() readonly tlsKey?: string;
   /** File with the PIN, for programs without a terminal. */
   @IsOptional() @IsString() readonly pinSource?: string;
+  /** Where wrong PINs are counted; default `identityFile` with `.attempts` appended. Must be writable. */
+  @IsOptional() @IsString() readonly pinAttemptsFile?: string;
+  /** So many wrong PINs in a row lock the PIN. */
+  @IsInt() @Min(3) @Max(1000) readonly pinAttemptsMax: number = 10;
   /** How long a signature may take, broker and node outages included. */
   @IsInt() @Min(100) @Max(110_000) readonly timeoutMs: number = 25_000;
   /** Parties and threshold of new keys; default all nodes, and a majority of them. */
@@ -40,7 +44,7 @@ export async function readClientConfig(path: string): Promise<ClientConfig> {
     const text = await readFile(path, "utf8");
     const config = validated(ClientConfig, parse(text), "ERR_INVALID_CONFIG");
     const at = dirname(path);
-    const { tlsCert, tlsKey, pinSource } = config;
+    const { tlsCert, tlsKey, pinSource, pinAttemptsFile } = config;
     return Object.assign(config, {
       cluster: resolve(at, config.cluster),
       identityFile: resolve(at, config.identityFile),
@@ -48,6 +52,7 @@ export async function readClientConfig(path: string): Promise<ClientConfig> {
       ...(tlsCert === undefined ? {} : { tlsCert: resolve(at, tlsCert) }),
       ...(tlsKey === undefined ? {} : { tlsKey: resolve(at, tlsKey) }),
       ...(pinSource === undefined ? {} : { pinSource: resolve(at, pinSource) }),
+      ...(pinAttemptsFile === undefined ? {} : { pinAttemptsFile: resolve(at, pinAttemptsFile) }),
     });
   } catch (cause) {
     throw new HsmError("ERR_INVALID_CONFIG", `${path}: ${describeError(cause)}`, { cause });

@@ -4,7 +4,6 @@
  */
 import { HsmError } from "../errors.js";
 import { readCluster } from "../identity/cluster.js";
-import { readIdentityFile } from "../identity/identity-file.js";
 import { silentLogger, type Logger } from "../log.js";
 import type { HsmClient } from "./api.js";
 import { Client } from "./client.js";
@@ -15,6 +14,7 @@ export type * from "./api.js";
 export { encodings, hashes } from "./api.js";
 export * from "./audit/index.js";
 export { openHistory, type AuditOptions, type OpenHistory } from "./auditor.js";
+export { IdentityLock } from "./identity-lock.js";
 export { readClientConfig, type ClientConfig } from "./config.js";
 export { parseDigestInfo } from "../scheme/index.js";
 export { verifySignature, type PublicKey } from "./verify.js";
@@ -35,13 +35,15 @@ export async function connect({
 }: ConnectOptions): Promise<HsmClient> {
   const config = await readClientConfig(configFile);
   const cluster = await readCluster(config.cluster);
-  const file = await readIdentityFile(config.identityFile);
+  const identity = await IdentityLock.of(config);
+  // A count that others could set back, or that is none, shows now and not at the first login.
+  await identity.pinState();
   const member = cluster.find("client", config.name);
-  if (member?.identity.keyId !== file.publicKey.keyId) {
+  if (member?.identity.keyId !== identity.keyId) {
     throw new HsmError(
       "ERR_INVALID_CONFIG",
       `${config.identityFile} is not the identity that ${config.cluster} names for client ${config.name}`,
     );
   }
-  return new Client(config, cluster, new IdentityLock(file), log);
+  return new Client(config, cluster, identity, log);
 }

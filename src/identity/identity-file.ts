@@ -1,22 +1,18 @@
 /**
  * @module The file that an identity key rests in: JSON, mode 0600. A node's seed lies in it as it
  * is (the node must start without a person); a client's is encrypted under the PIN, so that a
- * login really unlocks the right to sign.
+ * login really unlocks the right to sign, and once more under a recovery code that is kept elsewhere.
  */
-import { createCipheriv, createDecipheriv, randomBytes, scrypt } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { Equals, IsIn, IsInt, Matches, Max, Min, ValidateIf } from "class-validator";
 import { asHsmError, HsmError } from "../errors.js";
 import { parseJson, validated } from "../validate.js";
 import { fromBase64url, toBase64url } from "./encoding.js";
 import { IdentityKey, IdentityPublicKey, seedLength } from "./identity-key.js";
 import { memberName } from "./names.js";
+import { cost, deriveKey, openSeed, sealSeed, type Sealed } from "./pin-encryption.js";
+import { normalizedRecoveryCode } from "./recovery-code.js";
 import { readSecretFile, writeSecretFile } from "./secret-file.js";
-
-// RFC 7914; 32 MiB and about 0.1 s a guess.
-const cost = { scryptN: 32768, scryptR: 8, scryptP: 1 };
-const ticketLength = 32;
-const nonceLength = 12;
-const tagLength = 16;
 
 class IdentityFileContent {
   @Equals(1) readonly version!: number;
@@ -32,10 +28,18 @@ class IdentityFileContent {
   @ValidateIf(hasPin) @IsInt() @Min(1024) @Max(1048576) readonly scryptN?: number;
   @ValidateIf(hasPin) @IsInt() @Min(1) @Max(32) readonly scryptR?: number;
   @ValidateIf(hasPin) @IsInt() @Min(1) @Max(16) readonly scryptP?: number;
+  // The same seed under the recovery code, when there is one; parameters as above.
+  @ValidateIf(hasRecovery) @Matches(/^[\w-]{22}$/) readonly recoverySalt?: string;
+  @ValidateIf(hasRecovery) @Matches(/^[\w-]{16}$/) readonly recoveryNonce?: string;
+  @ValidateIf(hasRecovery) @Matches(/^[\w-]{64}$/) readonly recoverySecret?: string;
 }
 
 function hasPin({ protection }: IdentityFileContent): boolean {
   return protection !== "none";
+}
+
+function hasRecovery(content: IdentityFileContent): boolean {
+  return content.recoverySecret !== undefined;
 }
 
 /** What anybody may know of an identity file. */
@@ -51,23 +55,45 @@ export interface IdentityFile {
   open(pin: string): Promise<{ key: IdentityKey; ticket: Uint8Array }>;
   /** @throws HsmError `ERR_WRONG_PIN` when the ticket is not (or no longer) this file's. */
   openWithTicket(ticket: Uint8Array): IdentityKey;
+  /**
+   * Puts the file under a new PIN, and returns that one's ticket. All older tickets are stale then.
+   * @throws HsmError `ERR_WRONG_PIN`, `ERR_INVALID_ARGUMENT` for a new PIN that is none
+   */
+  changePin(oldPin: string, newPin: string): Promise<Uint8Array>;
+  /** The same with the recovery code. @throws HsmError `ERR_WRONG_PIN`, `ERR_INVALID_ARGUMENT` */
+  resetPin(recoveryCode: string, newPin: string): Promise<Uint8Array>;
   /** The key of a file without PIN. @throws HsmError `ERR_NOT_LOGGED_IN` when there is one. */
   openUnprotected(): IdentityKey;
+}
+
+/** What a client's identity is encrypted under. */
+export interface Protection {
+  readonly pin: string;
+  /** From `newRecoveryCode`. Without one a forgotten PIN is the end of the identity. */
+  readonly recoveryCode?: string;
 }
 
 /** Writes a new identity for `name`, encrypted when a PIN is given. Returns its public half. */
 export async function createIdentityFile(
   path: string,
   name: string,
-  pin?: string,
+  protection?: string | Protection,
 ): Promise<IdentityPublicKey> {
   const seed = randomBytes(seedLength);
   const { publicKey } = new IdentityKey(seed);
   const head = { version: 1, name, publicKey: publicKey.text };
-  const content =
-    pin === undefined
-      ? { ...head, protection: "none", secret: toBase64url(seed) }
-      : { ...head, protection: "pin", ...(await encryptSeed(seed, pin, head)) };
+  const { pin, recoveryCode } =
+    typeof protection === "object" ? protection : { pin: protection, recoveryCode: undefined };
+  let content: object = { ...head, protection: "none", secret: toBase64url(seed) };
+  if (pin !== undefined) {
+    const underPin = await sealUnderPin(seed, pin, head);
+    const { sealed } = underPin;
+    underPin.ticket.fill(0);
+    content = { ...head, protection: "pin", ...cost, ...sealed };
+    if (recoveryCode !== undefined) {
+      content = { ...content, ...(await sealUnderCode(seed, recoveryCode, head)) };
+    }
+  }
   seed.fill(0);
   await writeSecretFile(path, `${JSON.stringify(content, null, 2)}\n`);
   return publicKey;
@@ -80,7 +106,7 @@ export async function readIdentityFile(path: string): Promise<IdentityFile> {
   let publicKey: IdentityPublicKey;
   try {
     content = validated(IdentityFileContent, parseJson(bytes), "ERR_INVALID_CONFIG");
-    for (const field of ["secret", "salt", "nonce"] as const) {
+    for (const field of encodedFields) {
       fromBase64url(content[field] ?? "", field);
     }
     publicKey = new IdentityPublicKey(fromBase64url(content.publicKey, "publicKey"));
@@ -100,20 +126,69 @@ export async function readIdentityFile(path: string): Promise<IdentityFile> {
     return key;
   };
 
+  const derive = async (secret: string, salt: string): Promise<Uint8Array> => {
+    try {
+      return await deriveKey(secret, salt, content);
+    } catch (cause) {
+      throw asHsmError(cause, "ERR_INVALID_CONFIG", `${path}: scrypt takes no such parameters`);
+    }
+  };
+  const openWithTicket = (ticket: Uint8Array): Uint8Array => {
+    const { salt = "", nonce = "", secret } = content;
+    const seed = openSeed({ salt, nonce, secret }, ticket, pinData(content));
+    if (seed !== undefined) return seed;
+    throw new HsmError("ERR_WRONG_PIN", `the PIN does not open the identity of ${content.name}`);
+  };
+  const reseal = async (seed: Uint8Array, newPin: string): Promise<Uint8Array> => {
+    requirePin(newPin);
+    const { sealed, ticket } = await sealUnderPin(seed, newPin, content);
+    // The parameters are of this file: the recovery code's encryption is under them too.
+    const text = `${JSON.stringify(Object.assign({}, content, sealed), null, 2)}\n`;
+    await writeSecretFile(path, text, path);
+    return ticket;
+  };
+
   return {
     name: content.name,
     publicKey,
     pinProtected,
     async open(pin) {
-      let ticket;
-      try {
-        ticket = await deriveKey(pin, content);
-      } catch (cause) {
-        throw asHsmError(cause, "ERR_INVALID_CONFIG", `${path}: scrypt takes no such parameters`);
-      }
-      return { key: fromSeed(decryptSeed(content, ticket)), ticket };
+      const ticket = await derive(pin, content.salt ?? "");
+      return { key: fromSeed(openWithTicket(ticket)), ticket };
     },
-    openWithTicket: (ticket) => fromSeed(decryptSeed(content, ticket)),
+    openWithTicket: (ticket) => fromSeed(openWithTicket(ticket)),
+    async changePin(oldPin, newPin) {
+      requirePin(newPin);
+      const ticket = await derive(oldPin, content.salt ?? "");
+      const seed = openWithTicket(ticket);
+      ticket.fill(0);
+      try {
+        return await reseal(seed, newPin);
+      } finally {
+        seed.fill(0);
+      }
+    },
+    async resetPin(recoveryCode, newPin) {
+      requirePin(newPin);
+      const { recoverySalt: salt, recoveryNonce: nonce, recoverySecret: secret } = content;
+      if (salt === undefined || nonce === undefined || secret === undefined) {
+        throw new HsmError("ERR_INVALID_ARGUMENT", `${path} was made without a recovery code`);
+      }
+      const key = await derive(normalizedRecoveryCode(recoveryCode), salt);
+      const seed = openSeed({ salt, nonce, secret }, key, recoveryData(content));
+      key.fill(0);
+      if (seed === undefined) {
+        throw new HsmError(
+          "ERR_WRONG_PIN",
+          `the recovery code does not open the identity of ${content.name}`,
+        );
+      }
+      try {
+        return await reseal(seed, newPin);
+      } finally {
+        seed.fill(0);
+      }
+    },
     openUnprotected() {
       if (pinProtected) throw new HsmError("ERR_NOT_LOGGED_IN", `${path} is opened by a PIN`);
       return fromSeed(fromBase64url(content.secret, "secret"));
@@ -121,53 +196,57 @@ export async function readIdentityFile(path: string): Promise<IdentityFile> {
   };
 }
 
-async function encryptSeed(
-  seed: Uint8Array,
-  pin: string,
-  head: { name: string; publicKey: string },
-): Promise<object> {
-  const nonce = randomBytes(nonceLength);
-  const parameters = { salt: toBase64url(randomBytes(16)), ...cost };
-  const key = await deriveKey(pin, parameters);
-  const cipher = createCipheriv("aes-256-gcm", key, nonce);
-  cipher.setAAD(associatedData(head));
-  const secret = Buffer.concat([cipher.update(seed), cipher.final(), cipher.getAuthTag()]);
-  key.fill(0);
-  return { ...parameters, nonce: toBase64url(nonce), secret: toBase64url(secret) };
-}
+const encodedFields = [
+  "secret",
+  "salt",
+  "nonce",
+  "recoverySalt",
+  "recoveryNonce",
+  "recoverySecret",
+] as const;
 
-function decryptSeed(content: IdentityFileContent, ticket: Uint8Array): Uint8Array {
-  const sealed = fromBase64url(content.secret, "secret");
-  const nonce = fromBase64url(content.nonce ?? "", "nonce");
-  try {
-    const decipher = createDecipheriv("aes-256-gcm", ticket, nonce, { authTagLength: tagLength });
-    decipher.setAAD(associatedData(content));
-    decipher.setAuthTag(sealed.subarray(-tagLength));
-    // In this mode the seed comes in one piece, and a wrong key shows in the end.
-    const seed = decipher.update(sealed.subarray(0, -tagLength));
-    decipher.final();
-    return seed;
-  } catch {
-    throw new HsmError("ERR_WRONG_PIN", `the PIN does not open the identity of ${content.name}`);
+/** For a new PIN. @throws HsmError `ERR_INVALID_ARGUMENT` */
+export function requirePin(pin: string): void {
+  const size = Buffer.byteLength(pin, "utf8");
+  if (size < minPinBytes || size > maxPinBytes || /\p{Cc}/u.test(pin)) {
+    throw new HsmError(
+      "ERR_INVALID_ARGUMENT",
+      `a PIN has ${minPinBytes} to ${maxPinBytes} bytes and no control characters`,
+    );
   }
 }
 
-async function deriveKey(
-  pin: string,
-  parameters: { salt?: string; scryptN?: number; scryptR?: number; scryptP?: number },
-): Promise<Buffer> {
-  const { salt = "", scryptN: N, scryptR: r, scryptP: p } = { ...cost, ...parameters };
-  const password = Buffer.from(pin, "utf8");
-  const options = { N, r, p, maxmem: 256 * N * r };
-  return await new Promise((resolve, reject) => {
-    scrypt(password, fromBase64url(salt, "salt"), ticketLength, options, (error, key) => {
-      password.fill(0);
-      if (error === null) resolve(key);
-      else reject(error);
-    });
-  });
+const minPinBytes = 4;
+/** What PKCS#11 programs can pass on. */
+const maxPinBytes = 255;
+
+interface Head {
+  readonly name: string;
+  readonly publicKey: string;
 }
 
-function associatedData(head: { name: string; publicKey: string }): Buffer {
-  return Buffer.from(`thsm identity v1\0${head.name}\0${head.publicKey}`, "utf8");
+async function sealUnderPin(
+  seed: Uint8Array,
+  pin: string,
+  head: Head & Partial<typeof cost>,
+): Promise<{ sealed: Sealed; ticket: Uint8Array }> {
+  const salt = toBase64url(randomBytes(16));
+  const ticket = await deriveKey(pin, salt, { ...cost, ...head });
+  return { sealed: sealSeed(seed, salt, ticket, pinData(head)), ticket };
+}
+
+async function sealUnderCode(seed: Uint8Array, code: string, head: Head): Promise<object> {
+  const recoverySalt = toBase64url(randomBytes(16));
+  const key = await deriveKey(normalizedRecoveryCode(code), recoverySalt, cost);
+  const { nonce, secret } = sealSeed(seed, recoverySalt, key, recoveryData(head));
+  key.fill(0);
+  return { recoverySalt, recoveryNonce: nonce, recoverySecret: secret };
+}
+
+function pinData({ name, publicKey }: Head): Buffer {
+  return Buffer.from(`thsm identity v1\0${name}\0${publicKey}`, "utf8");
+}
+
+function recoveryData({ name, publicKey }: Head): Buffer {
+  return Buffer.from(`thsm identity v1 recovery\0${name}\0${publicKey}`, "utf8");
 }

@@ -4,7 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { open, readFile, rename, unlink } from "node:fs/promises";
+import { open, readFile, rename, stat, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { HsmError } from "../errors.js";
 
@@ -43,9 +43,16 @@ export async function readSecretFile(path: string): Promise<Buffer> {
   }
 }
 
-/** Writes `bytes` to `path` with mode 0600, atomically and durably. */
-export async function writeSecretFile(path: string, bytes: Uint8Array | string): Promise<void> {
-  await writeFileDurably(path, bytes, 0o600);
+/**
+ * Writes `bytes` to `path` with mode 0600, atomically and durably. When root writes, the file is given
+ * to the owner of the file `like`: the process whose secret it is must be able to read it.
+ */
+export async function writeSecretFile(
+  path: string,
+  bytes: Uint8Array | string,
+  like?: string,
+): Promise<void> {
+  await writeFileDurably(path, bytes, 0o600, like);
 }
 
 /** Writes `bytes` to `path` under another name, syncs, renames, and syncs the directory. */
@@ -53,11 +60,16 @@ export async function writeFileDurably(
   path: string,
   bytes: Uint8Array | string,
   mode: number,
+  like?: string,
 ): Promise<void> {
   const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`;
   const file = await open(temporary, "wx", mode);
   try {
     try {
+      if (like !== undefined && process.geteuid?.() === 0) {
+        const { uid, gid } = await stat(like);
+        await file.chown(uid, gid);
+      }
       await file.writeFile(bytes);
       await file.sync();
     } finally {
@@ -115,7 +127,7 @@ export async function syncDirectory(path: string): Promise<void> {
   }
 }
 
-function isMissing(error: unknown): boolean {
+export function isMissing(error: unknown): boolean {
   return error instanceof Error && "code" in error && error.code === "ENOENT";
 }
 

@@ -12,11 +12,11 @@ import { describeError, HsmError } from "../errors.js";
 import { readCluster, type Cluster } from "../identity/cluster.js";
 import { readIdentityFile } from "../identity/identity-file.js";
 import type { IdentityKey } from "../identity/identity-key.js";
+import { lockDirectory } from "../identity/process-lock.js";
 import { createLogger } from "../log.js";
 import { selfCheck } from "../scheme/index.js";
 import { readNodeConfig, type NodeConfig } from "./config.js";
 import { verifyJournal } from "./journal.js";
-import { lockDirectory } from "./lock.js";
 import { startNode } from "./service.js";
 
 const help = `thsm-node: a signer of Threshold HSM. Holds one share of each key and signs with it.

@@ -10,7 +10,6 @@ import { Dealer } from "../../src/client/dealer.js";
 import { IdentityLock } from "../../src/client/identity-lock.js";
 import { dealKeyOut, type KeygenContext } from "../../src/client/keygen.js";
 import { Session } from "../../src/client/session.js";
-import { readIdentityFile } from "../../src/identity/identity-file.js";
 import { silentLogger } from "../../src/log.js";
 import { groupKeyBytes, serializeKeyShare } from "../../src/scheme/index.js";
 import { sealShare } from "../../src/streams/sealing.js";
@@ -49,7 +48,7 @@ describe("generating and destroying a key", () => {
     cluster = await startCluster();
     nodes = await Promise.all([1, 2, 3, 4, 5].map((i) => new ScriptedNode(cluster, i).start()));
     const config = await readClientConfig(await cluster.clientConfig("alice"));
-    const lock = new IdentityLock(await readIdentityFile(config.identityFile));
+    const lock = await IdentityLock.of(config);
     bus = await openBus(config, cluster.cluster, lock, silentLogger, never);
     childDealer = new Dealer(1024);
     await childDealer.deal(5, 3, never, () => undefined);

@@ -67,7 +67,8 @@ describe("identity files", () => {
     const publicKey = await createIdentityFile(at("n"), "n1");
     const file = await readIdentityFile(at("n"));
     expect(file.openUnprotected().publicKey.text).to.equal(publicKey.text);
-    expect(new IdentityLock(file).isOpen).to.equal(true);
+    const lock = await IdentityLock.of({ identityFile: at("n"), pinAttemptsMax: 10 });
+    expect(lock.isOpen).to.equal(true);
   });
 
   it("open with their PIN, and with its ticket", async () => {
@@ -82,9 +83,9 @@ describe("identity files", () => {
     for (const wrong of [new Uint8Array(32), new Uint8Array(5), new Uint8Array()]) {
       await failure(() => file.openWithTicket(wrong), "ERR_WRONG_PIN");
     }
-    const lock = new IdentityLock(file);
+    const lock = await IdentityLock.of({ identityFile: at("c"), pinAttemptsMax: 10 });
     await failure(() => lock.require(), "ERR_NOT_LOGGED_IN");
-    lock.openWithTicket(ticket);
+    await lock.openWithTicket(ticket);
     expect(lock.isOpen).to.equal(true);
     lock.close();
     await failure(() => lock.require(), "ERR_NOT_LOGGED_IN");

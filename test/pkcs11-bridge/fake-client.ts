@@ -21,10 +21,11 @@ import type {
   Hash,
   HsmClient,
   KeyInfo,
+  PinState,
   SigningSession,
   SignInput,
 } from "../../src/client/api.js";
-import { HsmError, type HsmErrorCode } from "../../src/errors.js";
+import { HsmError, WrongPinError, type HsmErrorCode } from "../../src/errors.js";
 
 interface StoredKey {
   readonly operationId: string;
@@ -84,13 +85,28 @@ export class FakeClient implements HsmClient {
 
   async unlock(pin: string): Promise<Uint8Array> {
     this.#maybeFail();
-    if (this.#wrongPins >= maxWrongPins) throw new HsmError("ERR_PIN_LOCKED", "PIN locked");
-    if (pin !== this.pin) {
-      this.#wrongPins++;
-      throw new HsmError("ERR_WRONG_PIN", "wrong PIN");
-    }
-    this.#wrongPins = 0;
+    this.#checkPin(pin);
     this.unlocked = true;
+    return this.#ticket();
+  }
+
+  async pinState(): Promise<PinState> {
+    this.#maybeFail();
+    return { wrong: this.#wrongPins, left: maxWrongPins - this.#wrongPins };
+  }
+
+  async changePin(oldPin: string, newPin: string): Promise<Uint8Array> {
+    this.#maybeFail();
+    this.#checkPin(oldPin);
+    this.pin = newPin;
+    return this.#ticket();
+  }
+
+  async resetPin(recoveryCode: string, newPin: string): Promise<Uint8Array> {
+    this.#maybeFail();
+    if (recoveryCode !== "recovery") throw new HsmError("ERR_WRONG_PIN", "wrong recovery code");
+    this.#wrongPins = 0;
+    this.pin = newPin;
     return this.#ticket();
   }
 
@@ -181,6 +197,15 @@ export class FakeClient implements HsmClient {
     } finally {
       this.inFlight--;
     }
+  }
+
+  #checkPin(pin: string): void {
+    if (this.#wrongPins >= maxWrongPins) throw new HsmError("ERR_PIN_LOCKED", "PIN locked");
+    if (pin !== this.pin) {
+      this.#wrongPins++;
+      throw new WrongPinError(maxWrongPins - this.#wrongPins, "wrong PIN");
+    }
+    this.#wrongPins = 0;
   }
 
   #ticket(): Buffer {

@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "chai";
 import { HsmError } from "../../src/errors.js";
-import { lockDirectory } from "../../src/node/lock.js";
-import { rejection } from "./eventually.js";
+import { lockDirectory } from "../../src/identity/process-lock.js";
+import { rejection } from "../node/eventually.js";
 
 describe("the lock of a data directory", () => {
   let directory: string;

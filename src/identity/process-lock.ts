@@ -1,57 +1,73 @@
 /**
- * @module One process per data directory. Two that sign with one identity would fork its hash chain,
- * and everybody would call the node a liar. The lock is a file `lock.<generation>` that names its
- * holder; a holder that is dead is succeeded by the next generation. Creating a file that must not
- * exist is atomic, so of several successors one wins; nobody ever removes a file that might be held.
+ * @module One process at a time: per data directory of a node (two that sign with one identity would
+ * fork its hash chain, and everybody would call the node a liar), and per attempt at a PIN. The lock
+ * is a file `lock.<generation>` that names its holder; one that is released or whose holder is dead is
+ * succeeded by the next generation. Creating a file that must not exist is atomic, so of several
+ * successors one wins; nobody ever removes a file that might be held.
  */
 import { randomBytes } from "node:crypto";
-import { link, readdir, readFile, unlink, writeFile } from "node:fs/promises";
+import { chmod, link, readdir, readFile, rename, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { HsmError } from "../errors.js";
-import { readIfPresent } from "../identity/secret-file.js";
+import { readIfPresent } from "./secret-file.js";
 
-const lockName = /^lock\.(\d{1,15})$/;
+export type Release = () => Promise<void>;
 
 /**
- * Takes the lock for as long as this process lives; the kernel, not a release, ends it.
- * @throws HsmError `ERR_CONFLICT` when a living process holds it
+ * Takes the lock that is called `name`, until it is released or this process is dead.
+ * @throws HsmError `ERR_CONFLICT` when a living process holds it, this one too
  */
-export async function lockDirectory(directory: string): Promise<void> {
+export async function lockDirectory(directory: string, name: string = "lock"): Promise<Release> {
   const holder = await describeProcess(process.pid);
   const draft = join(directory, `.lock-${randomBytes(6).toString("hex")}`);
-  await writeFile(draft, `${holder}\n`, { flag: "wx", mode: 0o600 });
+  await writePublic(draft, `${holder}\n`);
   try {
     for (;;) {
-      const [newest = 0, ...older] = await generations(directory);
-      if (newest > 0) await requireDead(directory, newest);
+      const [newest = 0, ...older] = await generations(directory, name);
+      if (newest > 0) await requireFree(directory, `${name}.${newest}`);
       const mine = newest + 1;
-      if (!(await linkNew(draft, join(directory, `lock.${mine}`)))) continue;
-      const [now, ...rest] = await generations(directory);
+      const path = join(directory, `${name}.${mine}`);
+      if (!(await linkNew(draft, path))) continue;
+      const [now, ...rest] = await generations(directory, name);
       if (now !== mine) {
         // Others came and went between the look and the link.
-        await unlink(join(directory, `lock.${mine}`));
+        await unlink(path);
         continue;
       }
       for (const old of new Set([...older, ...rest])) {
-        await unlink(join(directory, `lock.${old}`)).catch(() => undefined);
+        await unlink(join(directory, `${name}.${old}`)).catch(() => undefined);
       }
-      return;
+      return () => release(path);
     }
   } finally {
     await unlink(draft);
   }
 }
 
+/** The file stays, and with it the number: a successor that looked before this must not go back. */
+async function release(path: string): Promise<void> {
+  const draft = `${path}-${randomBytes(6).toString("hex")}`;
+  await writePublic(draft, "");
+  await rename(draft, path);
+}
+
+/** Nothing in it is secret, and another user's process must see who holds it. */
+async function writePublic(path: string, text: string): Promise<void> {
+  await writeFile(path, text, { flag: "wx" });
+  await chmod(path, 0o644);
+}
+
 /** Newest first. */
-async function generations(directory: string): Promise<number[]> {
+async function generations(directory: string, name: string): Promise<number[]> {
   return (await readdir(directory))
-    .map((name) => Number(lockName.exec(name)?.[1] ?? 0))
+    .filter((file) => file.startsWith(`${name}.`))
+    .map((file) => Number(/^\d{1,15}$/.exec(file.slice(name.length + 1))?.[0] ?? 0))
     .filter((generation) => generation > 0)
     .toSorted((a, b) => b - a);
 }
 
-async function requireDead(directory: string, generation: number): Promise<void> {
-  const text = await readIfPresent(join(directory, `lock.${generation}`));
+async function requireFree(directory: string, file: string): Promise<void> {
+  const text = await readIfPresent(join(directory, file));
   const holder = text?.toString("utf8").trim() ?? "";
   const [pid = ""] = holder.split(" ");
   if (holder === "" || holder !== (await describeProcess(Number(pid)))) return;
