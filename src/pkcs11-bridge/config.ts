@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import {
   Equals,
+  IsBoolean,
   IsIn,
   IsInt,
   IsString,
@@ -43,6 +44,13 @@ export class DaemonConfig {
   @Min(1)
   @Max(4096)
   readonly maxConnections: number = 512;
+
+  /**
+   * Keys that programs generate may sign SHA-1 digests too. For programs that test an HSM with
+   * SHA-1 (ods-hsmspeed, ods-hsmutil test), and nothing else.
+   */
+  @IsBoolean()
+  readonly allowSha1: boolean = false;
 }
 
 /** @throws HsmError `ERR_INVALID_CONFIG`, with file and fields named. */

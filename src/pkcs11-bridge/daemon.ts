@@ -2,18 +2,13 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { HsmClient } from "../client/index.js";
 import { describeError, HsmError } from "../errors.js";
-import type { Logger } from "../log.js";
-import { Pkcs11Server } from "./server.js";
+import { Pkcs11Server, type ServerOptions } from "./server.js";
 
 const firstDelayMs = 200;
 const maxDelayMs = 5000;
 const drainMs = 10_000;
 
-export interface DaemonOptions {
-  readonly socketPath: string;
-  readonly socketMode: number;
-  readonly maxConnections: number;
-  readonly log: Logger;
+export interface DaemonOptions extends Omit<ServerOptions, "client" | "drainMs"> {
   /** Fires to end the daemon. */
   readonly signal: AbortSignal;
   readonly connect: (signal: AbortSignal) => Promise<HsmClient>;

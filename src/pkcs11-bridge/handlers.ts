@@ -1,6 +1,12 @@
 /** @module What the daemon does for each call. The bodies of replies are in docs/pkcs11-protocol.md. */
-import { verifySignature, type CallOptions, type HsmClient } from "../client/index.js";
-import type { KeyInfo } from "../client/index.js";
+import {
+  hashes,
+  verifySignature,
+  type CallOptions,
+  type HsmClient,
+  type KeyInfo,
+  type KeyPolicy,
+} from "../client/index.js";
 import { describeError, HsmError } from "../errors.js";
 import type { Application, Applications } from "./application.js";
 import { ckr } from "./ckr.js";
@@ -33,9 +39,13 @@ export class Handler {
   /** Key generations under way by operation id: a resent request joins the first one. */
   readonly #generations = new Map<string, Promise<KeyInfo>>();
 
-  constructor(applications: Applications, directory: KeyDirectory) {
+  /** Where the keys that applications generate differ from the client's default policy. */
+  readonly #policy: Partial<KeyPolicy>;
+
+  constructor(applications: Applications, directory: KeyDirectory, allowSha1: boolean) {
     this.#applications = applications;
     this.#directory = directory;
+    this.#policy = allowSha1 ? { hashes } : {};
   }
 
   /**
@@ -151,7 +161,9 @@ export class Handler {
       }
       const label = labelText(request.label, id);
       application.log.info({ token, modulusBits }, "key generation started");
-      generation = client.generateKey({ ...options, token, label, id, modulusBits, operationId });
+      const policy = this.#policy;
+      const wish = { token, label, id, modulusBits, operationId, policy };
+      generation = client.generateKey({ ...options, ...wish });
       this.#generations.set(operation, generation);
       void this.#report(generation, request, context).finally(() =>
         this.#generations.delete(operation),

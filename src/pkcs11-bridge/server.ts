@@ -16,6 +16,10 @@ export interface ServerOptions {
   /** Permission bits of the socket. */
   readonly socketMode: number;
   readonly maxConnections: number;
+  /** Whether keys that applications generate may sign SHA-1 digests. */
+  readonly allowSha1?: boolean;
+  /** The socket as systemd made it: a file descriptor that listens. */
+  readonly inherited?: number;
   /** How long close() waits for calls under way. */
   readonly drainMs: number;
   readonly log: Logger;
@@ -43,7 +47,7 @@ export class Pkcs11Server {
     this.#applications = new Applications(options.log);
     this.#services = {
       applications: this.#applications,
-      handler: new Handler(this.#applications, new KeyDirectory()),
+      handler: new Handler(this.#applications, new KeyDirectory(), options.allowSha1 === true),
       client: options.client,
       stop: this.#stop.signal,
       log: options.log,
@@ -53,11 +57,16 @@ export class Pkcs11Server {
   }
 
   /**
-   * Listens, in place of a dead predecessor if there was one.
+   * Listens on the inherited socket, else on its own, in place of a dead predecessor if there was one.
    * @throws HsmError `ERR_UNTRUSTED_FILE`, `ERR_INVALID_CONFIG` when the place is taken.
    */
   async listen(): Promise<void> {
-    const { socketPath, socketMode, log } = this.#options;
+    const { inherited, socketPath, socketMode, log } = this.#options;
+    if (inherited !== undefined) {
+      await this.#adopt(inherited);
+      log.info({ socket: socketPath, inherited }, "listening");
+      return;
+    }
     await assertPrivateDirectory(dirname(socketPath));
     await removeStale(socketPath);
     await new Promise<void>((resolve, reject) => {
@@ -86,6 +95,27 @@ export class Pkcs11Server {
     await this.#applications.close();
   }
 
+  /** Path and mode are the service manager's; modules must be told the same path. */
+  async #adopt(fd: number): Promise<void> {
+    const { socketPath } = this.#options;
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once("error", reject);
+      this.#server.listen({ fd }, resolve);
+    }).catch((cause: unknown) => {
+      throw new HsmError("ERR_INVALID_CONFIG", `file descriptor ${fd} is no socket to listen on`, {
+        cause,
+      });
+    });
+    const bound = this.#server.address();
+    if (bound === socketPath) return;
+    this.#server.close();
+    throw new HsmError(
+      "ERR_INVALID_CONFIG",
+      `the service manager listens on ${JSON.stringify(bound)}, the configuration says ` +
+        `${socketPath}: make ListenStream= of the socket unit and "socket" the same`,
+    );
+  }
+
   #accept(socket: Socket): void {
     const isWelcome = this.#connections.size < this.#options.maxConnections;
     const connection = new Connection(socket, this.#services, isWelcome);
@@ -95,7 +125,7 @@ export class Pkcs11Server {
 }
 
 /** Others must not be able to put their own socket in the place of ours. */
-async function assertPrivateDirectory(directory: string): Promise<void> {
+export async function assertPrivateDirectory(directory: string): Promise<void> {
   const status = await stat(directory).catch((cause: unknown) => {
     throw new HsmError("ERR_INVALID_CONFIG", `no directory ${directory}`, { cause });
   });
@@ -117,7 +147,7 @@ async function removeStale(path: string): Promise<void> {
   await unlink(path);
 }
 
-function isAnswered(path: string): Promise<boolean> {
+export function isAnswered(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = connect(path);
     probe.once("connect", () => {
