@@ -28,7 +28,6 @@ install-module:
 	install -D -m 644 packaging/threshold-hsm.module "$(DESTDIR)$(P11_KIT_MODULES)/threshold-hsm.module"
 	install -D -m 644 packaging/apparmor "$(DESTDIR)$(SYSCONFDIR)/apparmor.d/abstractions/threshold-hsm"
 	install -D -m 644 -t "$(DESTDIR)$(MODULE_DOC)/examples" packaging/examples/pkcs11.conf
-	install -D -m 644 -t "$(DESTDIR)$(MODULE_DOC)/guides" docs/guides/*.md docs/compatibility.md
 	install -d "$(DESTDIR)$(SYSCONFDIR)/thsm"
 
 # Only what runs: no sources, tests, source maps, nor the packages that build and test.

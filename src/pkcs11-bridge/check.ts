@@ -12,54 +12,54 @@ export interface Finding {
   readonly text: string;
 }
 
-const clusterMs = 10_000;
+const clusterMs = 5_000;
 
 /** One finding after the other; what depends on something that is not good is left out. */
 export async function* checkDaemon(path: string): AsyncGenerator<Finding> {
-  const { config, finding } = await examine("configuration", async () => {
-    const config = await readConfig(path);
-    return { config, text: path };
-  });
-  yield finding;
-  if (config === undefined) return;
-  yield (await examine("socket", () => checkSocket(config.socket, config.socketMode))).finding;
+  const read = await examine("configuration", async () => [await readConfig(path), path]);
+  yield read.finding;
+  if (read.value === undefined) return;
+  const { client: clientFile, socket, socketMode } = read.value;
+  yield (await examine("socket", async () => [socket, await checkSocket(socket, socketMode)]))
+    .finding;
 
   const said = new Set<string>();
-  const clientFile = resolve(dirname(path), config.client);
-  const { client, finding: clientFinding } = await examine("client", async () => {
-    const client = await connect({ configFile: clientFile, log: recorder(said) });
-    return { client, text: `${clientFile}: ${client.name}, identity and cluster fit` };
+  const configFile = resolve(dirname(path), clientFile);
+  const opened = await examine("client", async () => {
+    const client = await connect({ configFile, log: recorder(said) });
+    return [client, `${configFile}: ${client.name}, identity and cluster fit`];
   });
-  yield clientFinding;
-  if (client === undefined) return;
+  yield opened.finding;
+  if (opened.value === undefined) return;
   try {
-    yield* checkCluster(client, said);
+    for (const token of opened.value.tokens) yield* checkToken(opened.value, token, said);
   } finally {
-    await client.close();
+    await opened.value.close();
   }
 }
 
-async function* checkCluster(client: HsmClient, said: ReadonlySet<string>): AsyncGenerator<Finding> {
-  for (const token of client.tokens) {
-    const { keys, finding } = await examine("cluster", async () => {
-      const keys = await client.keys(token, { timeoutMs: clusterMs }).catch((error: unknown) => {
-        throw withReasons(error, said);
-      });
-      return { keys, text: `NATS answers, the keys of token ${token} can be read` };
-    });
-    yield finding;
-    if (keys === undefined) return;
-    const isGood = keys.length > 0;
-    const text = isGood
+async function* checkToken(
+  client: HsmClient,
+  token: string,
+  said: ReadonlySet<string>,
+): AsyncGenerator<Finding> {
+  const { finding, value: keys } = await examine("cluster", async () => {
+    const list = client.keys(token, { timeoutMs: clusterMs });
+    const text = `NATS answers, the keys of token ${token} can be read`;
+    return [await list.catch((error: unknown) => Promise.reject(withReasons(error, said))), text];
+  });
+  yield finding;
+  if (keys === undefined) return;
+  // A new cluster has no keys: worth saying, nothing wrong.
+  const text =
+    keys.length > 0
       ? `token ${token} has ${keys.length}`
       : `token ${token} has none yet: applications make them, or thsm key generate --token ${token}`;
-    // A new cluster has no keys: worth saying, nothing wrong.
-    yield { what: "keys", isGood: true, text };
-  }
+  yield { what: "keys", isGood: true, text };
 }
 
-async function checkSocket(path: string, mode: string): Promise<{ text: string }> {
-  if (await isAnswered(path)) return { text: `a daemon listens on ${path}` };
+async function checkSocket(path: string, mode: string): Promise<string> {
+  if (await isAnswered(path)) return `a daemon listens on ${path}`;
   await assertPrivateDirectory(dirname(path)).catch((error: unknown) => {
     if (!(error instanceof HsmError) || error.code !== "ERR_INVALID_CONFIG") throw error;
     throw new HsmError(
@@ -67,19 +67,19 @@ async function checkSocket(path: string, mode: string): Promise<{ text: string }
       `no directory ${dirname(path)}: make it, or enable thsm-pkcs11d.socket, which does`,
     );
   });
-  return { text: `${path} is free, mode ${mode}` };
+  return `${path} is free, mode ${mode}`;
 }
 
-async function examine<Found extends { text: string }>(
+/** Runs one look: its value, when there is one, and what to say of it. */
+async function examine<Value>(
   what: Finding["what"],
-  look: () => Promise<Found>,
-): Promise<Partial<Found> & { finding: Finding }> {
+  look: () => Promise<readonly [value: Value, text: string]>,
+): Promise<{ readonly finding: Finding; readonly value?: Value }> {
   try {
-    const found = await look();
-    return { ...found, finding: { what, isGood: true, text: found.text } };
+    const [value, text] = await look();
+    return { value, finding: { what, isGood: true, text } };
   } catch (error) {
-    const failed: Partial<Found> = {};
-    return { ...failed, finding: { what, isGood: false, text: describeError(error) } };
+    return { finding: { what, isGood: false, text: describeError(error) } };
   }
 }
 

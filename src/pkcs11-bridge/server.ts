@@ -1,6 +1,6 @@
 /** @module The daemon's Unix socket, and the connections on it. */
 import { setMaxListeners } from "node:events";
-import { chmod, lstat, stat, unlink } from "node:fs/promises";
+import { chmod, lstat, readFile, readlink, stat, unlink } from "node:fs/promises";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
 import type { HsmClient } from "../client/index.js";
@@ -95,25 +95,24 @@ export class Pkcs11Server {
     await this.#applications.close();
   }
 
-  /** Path and mode are the service manager's; modules must be told the same path. */
+  /**
+   * Path and mode are the service manager's. Modules must be told the same path, or every program
+   * waits in vain.
+   */
   async #adopt(fd: number): Promise<void> {
     const { socketPath } = this.#options;
+    const bound = await pathOfListener(fd);
+    if (bound !== socketPath) {
+      throw new HsmError(
+        "ERR_INVALID_CONFIG",
+        `the service manager listens on ${bound ?? "no Unix socket"}, the configuration says ` +
+          `${socketPath}: make ListenStream= of the socket unit and "socket" the same`,
+      );
+    }
     await new Promise<void>((resolve, reject) => {
       this.#server.once("error", reject);
       this.#server.listen({ fd }, resolve);
-    }).catch((cause: unknown) => {
-      throw new HsmError("ERR_INVALID_CONFIG", `file descriptor ${fd} is no socket to listen on`, {
-        cause,
-      });
     });
-    const bound = this.#server.address();
-    if (bound === socketPath) return;
-    this.#server.close();
-    throw new HsmError(
-      "ERR_INVALID_CONFIG",
-      `the service manager listens on ${JSON.stringify(bound)}, the configuration says ` +
-        `${socketPath}: make ListenStream= of the socket unit and "socket" the same`,
-    );
   }
 
   #accept(socket: Socket): void {
@@ -122,6 +121,16 @@ export class Pkcs11Server {
     this.#connections.add(connection);
     socket.on("close", () => this.#connections.delete(connection));
   }
+}
+
+/** Node tells no address of a server on a descriptor; proc(5) tells it by the socket's inode. */
+async function pathOfListener(fd: number): Promise<string | undefined> {
+  const link = await readlink(`/proc/self/fd/${fd}`).catch(() => "");
+  const inode = /^socket:\[(\d+)\]$/.exec(link)?.[1];
+  const table = await readFile("/proc/net/unix", "utf8");
+  const rows = table.split("\n").map((line) => line.trim().split(/\s+/));
+  // Num, RefCount, Protocol, Flags (this one: it listens), Type, St, Inode, Path
+  return rows.find((row) => row[6] === inode && row[3] === "00010000")?.[7];
 }
 
 /** Others must not be able to put their own socket in the place of ours. */

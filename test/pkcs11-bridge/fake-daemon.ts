@@ -4,16 +4,21 @@
  */
 import { createLogger } from "../../src/log.js";
 import { runDaemon } from "../../src/pkcs11-bridge/daemon.js";
+import { inheritedSocket } from "../../src/pkcs11-bridge/service-manager.js";
 import { FakeClient, type FakeOptions } from "./fake-client.js";
 
 export interface FakeDaemonOptions extends FakeOptions {
   readonly socket: string;
+  /** Whether systemd listens. */
+  readonly isInherited?: boolean;
 }
 
 const options = JSON.parse(process.argv[2] ?? "{}") as FakeDaemonOptions;
 const stop = new AbortController();
 process.once("SIGTERM", () => stop.abort());
+const inherited = options.isInherited === true ? inheritedSocket() : undefined;
 await runDaemon({
+  ...(inherited === undefined ? {} : { inherited }),
   socketPath: options.socket,
   socketMode: 0o600,
   maxConnections: 512,
