@@ -44,6 +44,16 @@ export interface KeyPolicy {
   readonly maxInputs: number;
   /** When nodes attach share proofs. */
   readonly proofs: "on-failure" | "always";
+  /** Clients of the token that may sign; absent: all of them. */
+  readonly clients?: readonly string[];
+  /** Absent: no limit. */
+  readonly rate?: RateLimit;
+}
+
+/** How much each node signs: so many signatures at once, and as many again in each period. */
+export interface RateLimit {
+  readonly signatures: number;
+  readonly perSeconds: number;
 }
 
 export const keyStates = ["proposed", "active", "abandoned", "destroyed"] as const;
@@ -96,9 +106,17 @@ export interface KeygenProgress {
   readonly total?: number;
 }
 
+export interface DestroyOptions extends CallOptions {
+  /** Wait so long for receipts; default 5 s. */
+  readonly waitMs?: number;
+  /** Called with each receipt, and once when the destruction is on record. */
+  readonly onProgress?: (so: DestroyResult) => void;
+}
+
 /** What became of a destruction. A key with more than n−k erasures can never sign again. */
 export interface DestroyResult {
   readonly keyId: string;
+  readonly threshold: number;
   /** Node names that published an `erased` receipt before the call returned. */
   readonly erased: readonly string[];
   readonly pending: readonly string[];
@@ -155,7 +173,11 @@ export interface HsmClient {
   /** Grows with every change of the key directory. */
   readonly keysRevision: number;
   generateKey(options: GenerateKeyOptions): Promise<KeyInfo>;
-  destroyKey(keyId: string, options?: CallOptions): Promise<DestroyResult>;
+  /**
+   * Ends a key for ever. Resolves when every node has erased its share, or after a while: absent
+   * nodes erase when they return. Again: waits for what is still missing.
+   */
+  destroyKey(keyId: string, options?: DestroyOptions): Promise<DestroyResult>;
 
   /** `application` is what the audit trail shows: a program's name and process id. */
   openSession(token: string, application: string): Promise<SigningSession>;

@@ -15,13 +15,16 @@ import type {
   SigningSession,
 } from "./api.js";
 import { isConnected } from "../streams/connection.js";
-import type { KeyRecord } from "../streams/key-life.js";
+import { expiryOf, type KeyRecord } from "../streams/key-life.js";
 import { openBus, type Bus } from "./bus.js";
 import type { ClientConfig } from "./config.js";
 import { Dealer } from "./dealer.js";
 import { destroyKey } from "./destroy.js";
 import type { IdentityLock } from "./identity-lock.js";
-import { abandon, checkWish, dealKeyOut, keyIdOf, staleMs } from "./keygen.js";
+import { abandon } from "./key-decisions.js";
+import { checkWish, keyIdOf, type ProposalTerms } from "./key-proposal.js";
+import { dealKeyOut } from "./keygen.js";
+import { goneText, OverdueKeys } from "./overdue-keys.js";
 import { Session } from "./session.js";
 import { within } from "./within.js";
 
@@ -41,6 +44,7 @@ export class Client implements HsmClient {
   /** Settles once NATS is there and the key directory is replayed. */
   readonly #opening: Promise<Bus>;
   #bus: Bus | undefined;
+  #overdue: OverdueKeys | undefined;
   readonly #closing = new AbortController();
   readonly #sessions = new Set<Session>();
   /** Dealing processes that have found their primes, or are at it. */
@@ -119,7 +123,7 @@ export class Client implements HsmClient {
 
   async generateKey(options: GenerateKeyOptions): Promise<KeyInfo> {
     this.#requireToken(options.token);
-    checkWish(this.#wish(), options);
+    checkWish(this.#terms(), this.#cluster, options);
     const { signal, timeoutMs = keygenMs } = options;
     const deadlineMs = Date.now() + timeoutMs;
     const bus = await this.#ready(options);
@@ -156,6 +160,7 @@ export class Client implements HsmClient {
     // A key under way is abandoned first.
     const generations = Promise.allSettled(this.#generating.values());
     await Promise.race([generations, delay(abandonMs, undefined, { ref: false })]);
+    this.#overdue?.close();
     await this.#opening.then(
       (bus) => bus.close(),
       () => undefined,
@@ -164,7 +169,7 @@ export class Client implements HsmClient {
 
   async #findOrMake(bus: Bus, options: GenerateKeyOptions, deadlineMs: number): Promise<KeyInfo> {
     await bus.keys.catchUp();
-    await this.#abandonStale(bus);
+    await this.#overdue?.sweep();
     const operationId = options.operationId ?? randomBytes(16);
     for (let attempt = 1; ; attempt++) {
       const keyId = keyIdOf(this.name, operationId, attempt);
@@ -185,26 +190,15 @@ export class Client implements HsmClient {
     }
   }
 
-  /** Proposals whose dealer died: their shares lie with the nodes for nothing. */
-  async #abandonStale(bus: Bus): Promise<void> {
-    for (const record of bus.keys.all()) {
-      const { state, proposal, keyId } = record;
-      const isMine = proposal.client === this.name && !this.#generating.has(keyId);
-      if (state === "proposed" && isMine && ageOf(record) > staleMs) {
-        await abandon({ bus, client: this.name }, keyId, record.proposalHash, goneText);
-      }
-    }
-  }
-
   /** Another process of this client is at it, or has died over it. */
   async #awaitOther(bus: Bus, record: KeyRecord): Promise<void> {
-    const patience = AbortSignal.timeout(Math.max(1, staleMs - ageOf(record)));
+    const patience = AbortSignal.timeout(Math.max(1, expiryOf(record.proposal) - Date.now()));
     const signal = AbortSignal.any([patience, this.#closing.signal]);
     try {
       await bus.keys.until(record.keyId, isDecided, signal);
     } catch (error) {
       if (!patience.aborted) throw error;
-      await abandon({ bus, client: this.name }, record.keyId, record.proposalHash, goneText);
+      await abandon(bus, this.name, record, goneText);
       await bus.keys.catchUp();
     }
   }
@@ -227,8 +221,9 @@ export class Client implements HsmClient {
     try {
       const record = await dealKeyOut(
         {
-          ...this.#wish(),
+          ...this.#terms(),
           bus,
+          cluster: this.#cluster,
           dealer,
           openSession: () => this.#session(bus, options.token, "key generation"),
         },
@@ -242,13 +237,13 @@ export class Client implements HsmClient {
     }
   }
 
-  #wish(): { cluster: Cluster; client: string; threshold: number; minimum: number } {
+  #terms(): ProposalTerms {
     const parties = this.#cluster.nodes.length;
     return {
-      cluster: this.#cluster,
       client: this.name,
       threshold: this.#config.threshold ?? Math.floor(parties / 2) + 1,
       minimum: this.#config.minimumAccepted ?? parties,
+      enrollmentMs: this.#config.enrollmentMs,
     };
   }
 
@@ -287,6 +282,12 @@ export class Client implements HsmClient {
         await delay(retryMs, undefined, { signal }).catch(() => undefined);
       }
     }
+    this.#overdue = new OverdueKeys({
+      bus,
+      client: this.name,
+      tokens: this.tokens,
+      isOurs: (keyId) => this.#generating.has(keyId),
+    });
     this.#bus = bus;
     return bus;
   }
@@ -311,16 +312,9 @@ export class Client implements HsmClient {
   }
 }
 
-const goneText = "the dealing process ended before activation";
-
 /** Files with a PIN end in a line break, and some programs pass it on (GnuTLS' pin-source). */
 function withoutLineBreak(pin: string): string {
   return pin.replace(/\r?\n$/, "");
-}
-
-/** By the dealer's clock, which is this client's. */
-function ageOf({ proposal }: KeyRecord): number {
-  return Date.now() - Date.parse(proposal.time);
 }
 
 function isDecided(record: KeyRecord | undefined): true | undefined {

@@ -3,16 +3,16 @@
  * and says so; n−k+1 receipts are enough to know that no quorum is left.
  */
 import { describeError, HsmError } from "../errors.js";
-import { signMessage } from "../streams/envelope.js";
-import { formatVersion } from "../streams/fields.js";
 import type { KeyRecord } from "../streams/key-life.js";
-import { formatSubject, streamNames } from "../streams/subjects.js";
-import type { CallOptions, DestroyResult } from "./api.js";
+import type { DestroyOptions, DestroyResult } from "./api.js";
 import type { Bus } from "./bus.js";
+import { decide } from "./key-decisions.js";
 import { within } from "./within.js";
 
 const receiptsMs = 5000;
 const publishMs = 15_000;
+/** What a timer can wait at most. */
+const longestMs = 2 ** 31 - 1;
 
 /**
  * Publishes the destruction (once) and waits a while for receipts; absent nodes erase later.
@@ -23,40 +23,34 @@ export async function destroyKey(
   bus: Bus,
   client: string,
   record: KeyRecord,
-  { signal, timeoutMs }: CallOptions,
+  { signal, timeoutMs, waitMs = receiptsMs, onProgress }: DestroyOptions,
 ): Promise<DestroyResult> {
-  const deadlineMs = timeoutMs === undefined ? undefined : Date.now() + timeoutMs;
-  const left = (): number => Math.max(1, (deadlineMs ?? Infinity) - Date.now());
+  const deadlineMs = timeoutMs === undefined ? Infinity : Date.now() + timeoutMs;
+  const left = (): number => Math.max(1, deadlineMs - Date.now());
   const { keyId, state } = record;
   if (state === "active") {
-    const subject = formatSubject({ kind: "key", key: keyId });
-    const message = signMessage(bus.identity.require(), streamNames.keys, subject, {
-      version: formatVersion,
-      type: "destroyed",
-      key: keyId,
-      client,
-      proposal: record.proposalHash,
-      time: new Date().toISOString(),
-    });
-    await bus.publisher.publish(message, {
-      timeoutMs: Math.min(publishMs, left()),
-      ...(signal === undefined ? {} : { signal }),
-    });
+    const limits = { timeoutMs: Math.min(publishMs, left()) };
+    const options = signal === undefined ? limits : { ...limits, signal };
+    await decide(bus, client, record, { type: "destroyed" }, options);
   } else if (state !== "destroyed") {
     throw new HsmError("ERR_KEY_NOT_ACTIVE", `key ${keyId} is ${state}`);
   }
-  const limit = AbortSignal.timeout(Math.min(receiptsMs, left()));
+  const limit = AbortSignal.timeout(Math.min(waitMs, left(), longestMs));
+  let told = -1;
+  const isOver = (one: KeyRecord | undefined): true | undefined => {
+    if (one?.state !== "destroyed") return undefined;
+    if (one.erased.size > told) onProgress?.(resultOf(one));
+    told = one.erased.size;
+    return told >= one.proposal.parties.length ? true : undefined;
+  };
   try {
     await within(bus.keys.catchUp(), {
       deadlineMs: Date.now() + left(),
       signal,
       late: () => new HsmError("ERR_DEADLINE", "the key directory is not up to date"),
     });
-    await bus.keys.until(
-      keyId,
-      isOver,
-      signal === undefined ? limit : AbortSignal.any([limit, signal]),
-    );
+    const either = signal === undefined ? limit : AbortSignal.any([limit, signal]);
+    await bus.keys.until(keyId, isOver, either);
   } catch (error) {
     // Receipts may come later; the destruction itself is on record.
     bus.log.info({ key: keyId, reason: describeError(error) }, "not every node has erased yet");
@@ -64,19 +58,15 @@ export async function destroyKey(
   return resultOf(bus.keys.record(keyId) ?? record);
 }
 
-function isOver(record: KeyRecord | undefined): KeyRecord | undefined {
-  if (record === undefined) return undefined;
-  return record.erased.size >= record.proposal.parties.length ? record : undefined;
-}
-
-function resultOf({ keyId, proposal, erased, holders }: KeyRecord): DestroyResult {
+/** Every party may hold a share until it says that it has none, whether it signs or not. */
+function resultOf({ keyId, proposal, erased }: KeyRecord): DestroyResult {
   const { parties, threshold } = proposal;
   const has = (index: number): boolean => erased.has(index + 1);
-  const left = holders.filter((party) => !erased.has(party)).length;
   return {
     keyId,
+    threshold,
     erased: parties.filter((_, index) => has(index)),
     pending: parties.filter((_, index) => !has(index)),
-    beyondRecovery: left < threshold,
+    beyondRecovery: parties.length - erased.size < threshold,
   };
 }

@@ -7,10 +7,12 @@ import { fromBase64url, fromHex } from "../identity/encoding.js";
 import type { Logger } from "../log.js";
 import { parseGroupKey, type GroupKey } from "../scheme/index.js";
 import { StreamFollower } from "../streams/follow.js";
-import { KeyLives, type KeyRecord } from "../streams/key-life.js";
+import type { KeyRecord } from "../streams/key-life.js";
+import { KeyLives } from "../streams/key-lives.js";
+import type { KeyProposed } from "../streams/keys.js";
 import type { StreamReader } from "../streams/read.js";
 import { allKeys, streamNames } from "../streams/subjects.js";
-import { encodings, hashes, type KeyInfo } from "./api.js";
+import { encodings, hashes, type KeyInfo, type RateLimit } from "./api.js";
 
 export class KeyDirectory {
   readonly #lives: KeyLives;
@@ -129,6 +131,8 @@ export class KeyDirectory {
         hashes: hashes.filter((name) => proposal.hashes.includes(name)),
         maxInputs: proposal.maxInputs,
         proofs: proposal.proofs,
+        ...(proposal.clients === undefined ? {} : { clients: proposal.clients }),
+        ...rateOf(proposal),
       },
       state,
       createdAt: proposal.time,
@@ -164,4 +168,10 @@ export class KeyDirectory {
   close(): void {
     this.#follower.close();
   }
+}
+
+function rateOf({ rateLimit, ratePeriodSeconds }: KeyProposed): { rate?: RateLimit } {
+  return rateLimit === undefined || ratePeriodSeconds === undefined
+    ? {}
+    : { rate: { signatures: rateLimit, perSeconds: ratePeriodSeconds } };
 }

@@ -1,45 +1,60 @@
 /**
- * @module What this node knows of keys: the projection of THSM_KEY. Who may say what is decided here,
- * event by event in stream order, so that every start comes to the same result.
+ * @module What this node knows of keys: the projection of THSM_KEY, in stream order, so that every
+ * start comes to the same result.
  */
 import { HsmError, type HsmErrorCode } from "../errors.js";
 import type { Cluster } from "../identity/cluster.js";
 import { fromBase64url } from "../identity/encoding.js";
 import { parseGroupKey, type GroupKey } from "../scheme/index.js";
 import type { StoredMessage } from "../streams/envelope.js";
+import { isDead, type KeyRecord, type KeyState } from "../streams/key-life.js";
+import { KeyLives } from "../streams/key-lives.js";
 import type { KeyEvent, KeyProposed } from "../streams/keys.js";
-import { readKeyEvent, verifySender } from "../streams/open.js";
 import { parseJson } from "../validate.js";
 import type { IgnoredMessages } from "./ignored.js";
 
-export type KeyState = "proposed" | "active" | "abandoned" | "destroyed";
-
-/** A key as its events tell. */
+/** A key as its events tell, and as this node has a part in it. */
 export class KeyEntry {
-  readonly record: KeyProposed;
-  /** Hash of the `proposed` event. */
-  readonly proposal: string;
+  life: KeyRecord;
   /** Which party this node is, 1…parties; 0 when it is none. */
   readonly party: number;
-  state: KeyState = "proposed";
+  /** What this node has said about it: on record, or journaled and on its way there. */
+  readonly said: Set<KeyEvent["type"]> = new Set<KeyEvent["type"]>();
+  #group: GroupKey | undefined;
+
+  constructor(life: KeyRecord, node: string) {
+    this.life = life;
+    this.party = life.proposal.parties.indexOf(node) + 1;
+  }
+
+  get record(): KeyProposed {
+    return this.life.proposal;
+  }
+
+  /** Hash of the `proposed` event. */
+  get proposal(): string {
+    return this.life.proposalHash;
+  }
+
+  get state(): KeyState {
+    return this.life.state;
+  }
+
   /**
    * The proposer was a client of the token. A client that has left the token since proposed it
    * rightly if this node accepted it then.
    */
-  isAuthorised: boolean;
-  /** What this node has said about it. */
-  readonly said: Set<KeyEvent["type"]> = new Set<KeyEvent["type"]>();
-  #group: GroupKey | undefined;
-
-  constructor(record: KeyProposed, proposal: string, node: string, isAuthorised: boolean) {
-    this.record = record;
-    this.proposal = proposal;
-    this.party = record.parties.indexOf(node) + 1;
-    this.isAuthorised = isAuthorised;
+  get isAuthorised(): boolean {
+    return this.life.isAuthorised || this.said.has("accepted");
   }
 
   get isDead(): boolean {
-    return this.state === "abandoned" || this.state === "destroyed";
+    return isDead(this.life);
+  }
+
+  /** It is on record that this node takes no part: no activation can count on its share any more. */
+  get isWithdrawn(): boolean {
+    return this.life.rejected.has(this.party);
   }
 
   /**
@@ -71,12 +86,14 @@ export interface KeyDirectoryOptions {
 
 export class KeyDirectory {
   readonly #options: KeyDirectoryOptions;
+  readonly #lives: KeyLives;
   readonly #entries = new Map<string, KeyEntry>();
   #lastOwn: StoredMessage | undefined;
   #last: StoredMessage | undefined;
 
   constructor(options: KeyDirectoryOptions) {
     this.#options = options;
+    this.#lives = new KeyLives(options.cluster);
   }
 
   find(key: string): KeyEntry | undefined {
@@ -114,71 +131,32 @@ export class KeyDirectory {
   }
 
   #apply(message: StoredMessage): void {
-    const { cluster, node } = this.#options;
-    // Most events are of other nodes, which are their dealer's concern: a start does not pay for them.
+    const { node, onChange } = this.#options;
     if (!concerns(node, parseJson(message.payload))) return;
-    const event = readKeyEvent(message);
+    const event = this.#lives.open(message);
     if (event === undefined) return;
-    if ("node" in event) {
-      verifySender(cluster, message, event, "node");
-      this.#lastOwn = message;
-    } else {
-      verifySender(cluster, message, event, "client");
+    const isOwn = "node" in event && event.node === node;
+    // Also one that no rule takes: the chain continues behind it.
+    if (isOwn) this.#lastOwn = message;
+    const { record } = this.#lives.take(event, message.hash);
+    const entry = this.#entryOf(record);
+    if (event.type === "proposed" && !record.isAuthorised) {
+      this.#ignore("ERR_UNKNOWN_SENDER", `${event.client} has no token ${event.token}`);
     }
-    if (event.type === "proposed") {
-      this.#propose(event, message);
-      return;
-    }
-    const entry = this.#entries.get(event.key);
-    if (entry === undefined || event.proposal !== entry.proposal) {
-      this.#ignore("ERR_UNKNOWN_KEY", `${event.type} of a key that was not proposed`);
-      return;
-    }
-    const refusal = "node" in event ? this.#hear(entry, event) : this.#obey(entry, event);
-    if (refusal === undefined) this.#options.onChange(entry);
-    else this.#ignore(refusal, `${event.type} of key ${event.key}`);
+    if (isOwn) entry.said.add(event.type);
+    // Another party's word alone gives this node nothing to do.
+    if (isOwn || !("node" in event)) onChange(entry);
   }
 
-  #propose(record: KeyProposed, message: StoredMessage): void {
-    const { cluster, node, onChange } = this.#options;
-    if (this.#entries.has(record.key)) {
-      this.#ignore("ERR_CONFLICT", `key ${record.key} was proposed before`);
-      return;
+  #entryOf(life: KeyRecord): KeyEntry {
+    const known = this.#entries.get(life.keyId);
+    if (known !== undefined) {
+      known.life = life;
+      return known;
     }
-    const isAuthorised = cluster.mayUse(record.client, record.token);
-    if (!isAuthorised) {
-      this.#ignore("ERR_UNKNOWN_SENDER", `${record.client} has no token ${record.token}`);
-    }
-    const entry = new KeyEntry(record, message.hash, node, isAuthorised);
-    this.#entries.set(record.key, entry);
-    onChange(entry);
-  }
-
-  /** What this node said itself, now or in an earlier life. */
-  #hear(entry: KeyEntry, event: Extract<KeyEvent, { node: string }>): HsmErrorCode | undefined {
-    if (event.party !== entry.party) return "ERR_CONFLICT";
-    entry.said.add(event.type);
-    if (event.type === "accepted") entry.isAuthorised = true;
-    return undefined;
-  }
-
-  /** What a client decides. Returns why it may not. */
-  #obey(
-    entry: KeyEntry,
-    event: Exclude<KeyEvent, { node: string } | KeyProposed>,
-  ): HsmErrorCode | undefined {
-    const { record } = entry;
-    const mayDecide =
-      event.type === "destroyed"
-        ? this.#options.cluster.mayUse(event.client, record.token)
-        : event.client === record.client;
-    if (!mayDecide) return "ERR_UNKNOWN_SENDER";
-    // The end is the end, and a key that signs is destroyed, not abandoned.
-    if (entry.isDead || (event.type !== "destroyed" && entry.state !== "proposed")) {
-      return "ERR_CONFLICT";
-    }
-    entry.state = event.type === "activated" ? "active" : event.type;
-    return undefined;
+    const entry = new KeyEntry(life, this.#options.node);
+    this.#entries.set(life.keyId, entry);
+    return entry;
   }
 
   #ignore(code: HsmErrorCode, why: string): void {
@@ -186,8 +164,12 @@ export class KeyDirectory {
   }
 }
 
-/** Whether an event is a client's, or one of this node's own that it needs to remember. */
+/**
+ * Whether a rule, or this node's memory of what it said, looks at the event. The others are their
+ * dealer's concern: a start does not pay for them.
+ */
 function concerns(node: string, event: unknown): boolean {
   if (typeof event !== "object" || event === null || !("node" in event)) return true;
-  return event.node === node && !("type" in event && event.type === "ready");
+  const type = "type" in event ? event.type : undefined;
+  return type === "accepted" || type === "rejected" || (type === "erased" && event.node === node);
 }

@@ -149,7 +149,7 @@ async function start(
     setInterval(() => void voice.sayIgnored().catch(logFailure), ignoredMs),
     setInterval(() => {
       answers.forgetExpired(now());
-      enrollment.forgetStale();
+      enrollment.endOverdue();
     }, forgetMs),
   ];
   undo.push(() => timers.forEach((timer) => clearInterval(timer)));

@@ -61,6 +61,9 @@ export const IsTime = (): Decorator =>
   });
 /** May be absent. Unlike class-validator's own IsOptional it does not let null through. */
 export const MayBeAbsent = (): Decorator => ValidateIf((_, value) => value !== undefined);
+/** Absent exactly when the other field is. */
+export const IsAbsentUnless = (other: string): Decorator =>
+  ValidateIf((body: object, value) => (value ?? Reflect.get(body, other)) !== undefined);
 export const IsParty = (): Decorator => all(IsInt(), Min(1), Max(maxParties));
 export const IsCount = (): Decorator => all(IsInt(), Min(0), Max(Number.MAX_SAFE_INTEGER));
 /** A big-endian number of at most 4096 bits, base64url. */

@@ -6,6 +6,7 @@
 import { Equals, IsIn, IsInt, Matches, Max, MaxLength, Min } from "class-validator";
 import {
   formatVersion,
+  IsAbsentUnless,
   IsCount,
   IsKeyId,
   IsList,
@@ -51,7 +52,18 @@ export class KeyProposed {
   @IsList(/^[a-z0-9]+$/, 1, 8, 16) readonly hashes!: string[];
   @IsInt() @Min(1) @Max(maxInputs) readonly maxInputs: number = maxInputs;
   @IsIn(["on-failure", "always"]) readonly proofs!: "on-failure" | "always";
+  /** Clients of the token that may sign; absent: all of them. */
+  @MayBeAbsent() @IsNameList() readonly clients?: string[];
+  /** Signatures that each node makes in `ratePeriodSeconds` at most; both or none. */
+  @IsAbsentUnless("ratePeriodSeconds") @IsInt() @Min(1) @Max(1e9) readonly rateLimit?: number;
+  @IsAbsentUnless("rateLimit")
+  @IsInt()
+  @Min(1)
+  @Max(31_536_000)
+  readonly ratePeriodSeconds?: number;
   @IsTime() readonly time!: string;
+  /** When the dealing is over at the latest: what is not active then is erased and abandoned. */
+  @MayBeAbsent() @IsTime() readonly expires?: string;
 }
 
 /** What every event of a party says. `n` and `prev`: the node's chain. */

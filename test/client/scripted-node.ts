@@ -18,7 +18,8 @@ import {
 import { consume } from "../../src/streams/consume.js";
 import { messageHeaders, signMessage } from "../../src/streams/envelope.js";
 import { StreamFollower } from "../../src/streams/follow.js";
-import { KeyLives, type KeyRecord } from "../../src/streams/key-life.js";
+import type { KeyRecord } from "../../src/streams/key-life.js";
+import { KeyLives } from "../../src/streams/key-lives.js";
 import { readRequest, readSealedShare } from "../../src/streams/open.js";
 import { Publisher } from "../../src/streams/publish.js";
 import { StreamReader } from "../../src/streams/read.js";

@@ -67,15 +67,9 @@ describe("enrolment", function () {
     const records: [string, string, () => Partial<KeyProposed>][] = [
       ["a modulus that is none", "ERR_INVALID_MESSAGE", () => ({ modulus: "AAAA" })],
       ["a threshold of half", "ERR_INVALID_MESSAGE", () => ({ threshold: 1 })],
-      [
-        "too few verification keys",
-        "ERR_INVALID_MESSAGE",
-        () => ({ verificationKeys: [toBase64url(new Uint8Array(128).fill(2))] }),
-      ],
       ["a later epoch", "ERR_UNSUPPORTED_MECHANISM", () => ({ epoch: 1 })],
-      ["a node of no cluster", "ERR_INVALID_ARGUMENT", () => ({ parties: ["n1", "n2", "n9"] })],
-      ["a minimum below the threshold", "ERR_INVALID_ARGUMENT", () => ({ minimum: 1 })],
       ["a proposal from the future", "ERR_EXPIRED", () => ({ time: timeFromNow(60_000) })],
+      ["one that never expires", "ERR_EXPIRED", () => ({ expires: timeFromNow(200_000) })],
     ];
     for (const [what, code, changes] of records) {
       it(what, async () => {
@@ -141,6 +135,19 @@ describe("enrolment", function () {
       expect(await typesOf(id)).to.deep.equal([]);
     });
 
+    it("a record that contradicts itself or the cluster", async () => {
+      const records: Partial<KeyProposed>[] = [
+        { verificationKeys: [toBase64url(new Uint8Array(128).fill(2))] },
+        { parties: ["n1", "n2", "n9"] },
+        { minimum: 1 },
+      ];
+      for (const record of records) {
+        const { id } = await alice.propose(dealt, record);
+        await settled();
+        expect(await typesOf(id)).to.deep.equal([]);
+      }
+    });
+
     it("a proposal that was made long ago, or without it", async () => {
       const old = await alice.propose(dealt, { time: timeFromNow(-200_000) });
       const others = await alice.propose(dealt, {
@@ -160,6 +167,48 @@ describe("enrolment", function () {
       await alice.decide("abandoned", proposed);
       await settled();
       expect(await filesOf(proposed.id)).to.have.length(1);
+      expect((await alice.ask(proposed.id)).share.kind).to.equal("shares");
+    });
+  });
+
+  describe("of a key whose dealer is gone", () => {
+    before(async () => {
+      await node.kill();
+      node = await startServing(await harness.configure("n1", "clockToleranceMs = 0"));
+    });
+    after(async () => {
+      await node.kill();
+      node = await startServing(await harness.configure("n1"));
+    });
+
+    it("withdraws when the proposal has expired, then erases its share", async () => {
+      const proposed = await alice.propose(dealt, { expires: timeFromNow(2500) });
+      await alice.deal(proposed, await alice.event(proposed.id, "n1", "ready"));
+      await alice.event(proposed.id, "n1", "accepted");
+      expect(await filesOf(proposed.id)).to.have.length(1);
+      const { code } = await alice.event(proposed.id, "n1", "rejected");
+      expect(code).to.equal("ERR_EXPIRED");
+      await alice.event(proposed.id, "n1", "erased");
+      expect(await filesOf(proposed.id)).to.deep.equal([]);
+      expect((await alice.ask(proposed.id)).share.code).to.equal("ERR_KEY_NOT_ACTIVE");
+    });
+
+    it("does the same when it was away meanwhile", async () => {
+      const proposed = await alice.propose(dealt, { expires: timeFromNow(2500) });
+      await alice.deal(proposed, await alice.event(proposed.id, "n1", "ready"));
+      await alice.event(proposed.id, "n1", "accepted");
+      await node.kill();
+      await sleep(2500);
+      node = await startServing(config);
+      await alice.event(proposed.id, "n1", "erased");
+      expect(await filesOf(proposed.id)).to.deep.equal([]);
+    });
+
+    it("keeps its share when the key was activated in time", async () => {
+      const proposed = await alice.establish(dealt, ["n1"], { expires: timeFromNow(2500) });
+      await sleep(2500);
+      await node.kill();
+      node = await startServing(config);
       expect((await alice.ask(proposed.id)).share.kind).to.equal("shares");
     });
   });

@@ -39,6 +39,13 @@ export interface Answered {
   readonly share: ShareMessage;
 }
 
+/** A node that only says that it accepts. */
+export interface StandIn {
+  readonly name: string;
+  readonly connection: NatsConnection;
+  readonly key: IdentityKey;
+}
+
 export class FakeClient {
   readonly name: string;
   readonly session: string = randomId();
@@ -46,12 +53,20 @@ export class FakeClient {
   readonly publisher: Publisher;
   readonly #key: IdentityKey;
   readonly #cluster: Cluster;
+  readonly #standIn: StandIn;
   #seq = 0;
 
-  constructor(name: string, connection: NatsConnection, key: IdentityKey, cluster: Cluster) {
+  constructor(
+    name: string,
+    connection: NatsConnection,
+    key: IdentityKey,
+    cluster: Cluster,
+    standIn: StandIn,
+  ) {
     this.name = name;
     this.#key = key;
     this.#cluster = cluster;
+    this.#standIn = standIn;
     this.reader = new StreamReader(connection);
     this.publisher = new Publisher(connection, this.reader, name);
   }
@@ -122,9 +137,10 @@ export class FakeClient {
   async decide(
     type: "activated" | "abandoned" | "destroyed",
     { id, proposal }: Pick<ProposedKey, "id" | "proposal">,
+    accepted: readonly number[] = [1, 2, 3],
   ): Promise<void> {
     const more = {
-      activated: { accepted: [1, 2, 3], session: this.session, rid: randomId() },
+      activated: { accepted, session: this.session, rid: randomId() },
       abandoned: { reason: "test" },
       destroyed: {},
     }[type];
@@ -133,15 +149,41 @@ export class FakeClient {
     await this.say(streamNames.keys, keySubject(id), body);
   }
 
-  /** The whole way to a key that the given nodes can sign with. */
-  async establish(key: TestKey, nodes: readonly string[]): Promise<ProposedKey> {
-    const proposed = await this.propose(key);
+  /** The whole way to a key that the given nodes can sign with; n3 may be one in name only. */
+  async establish(
+    key: TestKey,
+    nodes: readonly string[],
+    changes: Partial<KeyProposed> = {},
+  ): Promise<ProposedKey> {
+    const proposed = await this.propose(key, { minimum: 2, ...changes });
     for (const node of nodes) {
       await this.deal(proposed, await this.event(proposed.id, node, "ready"));
     }
     for (const node of nodes) await this.event(proposed.id, node, "accepted");
-    await this.decide("activated", proposed);
+    const accepted = nodes.map((node) => proposed.record.parties.indexOf(node) + 1);
+    if (accepted.length < 2) {
+      await this.letN3Accept(proposed);
+      accepted.push(3);
+    }
+    await this.decide("activated", proposed, accepted);
     return proposed;
+  }
+
+  /** n3, party 3, says that it accepts. */
+  async letN3Accept({ id, proposal }: ProposedKey): Promise<void> {
+    const node = this.#standIn;
+    const message = signMessage(node.key, streamNames.keys, keySubject(id), {
+      version: 1,
+      type: "accepted",
+      key: id,
+      node: node.name,
+      party: 3,
+      proposal,
+      time: timeFromNow(),
+      n: 1,
+      prev: "0".repeat(64),
+    });
+    await new Publisher(node.connection, this.reader, node.name).publish(message);
   }
 
   /** All verified events of a key. */

@@ -138,7 +138,8 @@ export async function startHarness(streamLimits: StreamLimits = limits): Promise
     key,
     connect,
     async client(name) {
-      const client = new FakeClient(name, await connect(name), key(name), cluster);
+      const standIn = { name: "n3", connection: await connect("n3"), key: key("n3") };
+      const client = new FakeClient(name, await connect(name), key(name), cluster, standIn);
       clients.push(client);
       return client;
     },

@@ -71,6 +71,16 @@ describe("the key directory", () => {
     const head = { version: 1, type, key, client, proposal };
     return say(signer, { ...head, ...bodies[type], time: timeFromNow() });
   };
+  /** This node, party 2, and another one take part. */
+  const accept = (proposal: string): void => {
+    for (const [node, party] of [
+      ["n3", 1],
+      ["n1", 2],
+    ] as const) {
+      const head = { version: 1, type: "accepted", key, node, party, proposal };
+      say(node, { ...head, time: timeFromNow(), n: 1, prev: "0".repeat(64) });
+    }
+  };
   const own = (type: string, proposal: string, signer: MemberName, party: number): void => {
     const head = { version: 1, type, key, node: "n1", party, proposal, time: timeFromNow() };
     say(signer, { ...head, n: 1, prev: "0".repeat(64) });
@@ -98,19 +108,24 @@ describe("the key directory", () => {
     decide("activated", hash, "bob");
     decide("activated", hash, "alice", "eve");
     decide("activated", "0".repeat(64), "alice");
+    decide("activated", hash, "alice");
     expect(state()).to.equal("proposed");
+    accept(hash);
     decide("activated", hash, "alice");
     decide("abandoned", hash, "alice");
     expect(state()).to.equal("active");
     expect(ignored.take()).to.deep.equal([
       "ERR_UNKNOWN_SENDER 2",
       "ERR_UNKNOWN_KEY 1",
-      "ERR_CONFLICT 1",
+      "ERR_CONFLICT 2",
     ]);
   });
 
   it("lets any client of the token destroy, for good", () => {
     const { hash } = propose();
+    decide("destroyed", hash, "bob");
+    expect(state()).to.equal("proposed");
+    accept(hash);
     decide("activated", hash, "alice");
     decide("destroyed", hash, "eve");
     expect(state()).to.equal("active");

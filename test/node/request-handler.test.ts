@@ -129,7 +129,7 @@ describe("the request handler", () => {
     directory.apply(
       storedMessage(keys.alice, streamNames.keys, `thsm.v1.key.${keyId}`, proposal, at(0)),
     );
-    entry.state = "active";
+    entry.life = { ...entry.life, state: "active" };
     const store = await KeyStore.open(dataDir);
     const [share] = dealt.shares;
     if (share === undefined) throw new Error("no share");
@@ -260,12 +260,12 @@ describe("the request handler", () => {
         return signed;
       };
     };
-    whileThreadsWork(() => (entry.state = "destroyed"));
+    whileThreadsWork(() => (entry.life = { ...entry.life, state: "destroyed" }));
     expect((await answer(request({ inputs }))).code).to.equal("ERR_KEY_NOT_ACTIVE");
-    entry.state = "active";
+    entry.life = { ...entry.life, state: "active" };
     // Also when the last portion is with a thread already.
     expect((await answer(request())).code).to.equal("ERR_KEY_NOT_ACTIVE");
-    entry.state = "active";
+    entry.life = { ...entry.life, state: "active" };
     whileThreadsWork(() => (now = noon + 15_000));
     expect((await answer(request({ inputs }))).code).to.equal("ERR_EXPIRED");
   });

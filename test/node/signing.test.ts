@@ -153,10 +153,7 @@ describe("a node that serves", function () {
     });
 
     it("more inputs than the key's policy allows", async () => {
-      const proposed = await alice.propose(dealt, { maxInputs: 1 });
-      await alice.deal(proposed, await alice.event(proposed.id, "n1", "ready"));
-      await alice.event(proposed.id, "n1", "accepted");
-      await alice.decide("activated", proposed);
+      const proposed = await alice.establish(dealt, ["n1"], { maxInputs: 1 });
       const inputs = [digest("one"), digest("two")];
       const { share } = await alice.ask(proposed.id, { inputs });
       expect(share.code).to.equal("ERR_REFUSED_BY_POLICY");
@@ -179,7 +176,7 @@ describe("a node that serves", function () {
       toHex(createHash("sha256").update(`thsm/v1 test\0${proposed.proposal}`).digest());
 
     before(async () => {
-      proposed = await alice.propose(dealt);
+      proposed = await alice.propose(dealt, { minimum: 2 });
       await alice.deal(proposed, await alice.event(proposed.id, "n1", "ready"));
       await alice.event(proposed.id, "n1", "accepted");
     });
@@ -208,7 +205,11 @@ describe("a node that serves", function () {
     });
 
     it("signs from its activation, and nothing from its destruction on", async () => {
-      await alice.decide("activated", proposed);
+      // Not by the dealer's word alone.
+      await alice.decide("activated", proposed, [1, 3]);
+      expect((await alice.ask(proposed.id)).share.code).to.equal("ERR_KEY_NOT_ACTIVE");
+      await alice.letN3Accept(proposed);
+      await alice.decide("activated", proposed, [1, 3]);
       expect((await alice.ask(proposed.id)).share.kind).to.equal("shares");
       // Any client of the token may end it.
       await bob.decide("destroyed", proposed);

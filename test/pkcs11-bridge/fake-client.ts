@@ -161,7 +161,8 @@ export class FakeClient implements HsmClient {
     if (index < 0) throw new HsmError("ERR_UNKNOWN_KEY", "no such key");
     this.#keys.splice(index, 1);
     this.#changed();
-    return { keyId, erased: ["a", "b", "c"], pending: [], beyondRecovery: true };
+    const erased = ["a", "b", "c"];
+    return { keyId, threshold: 2, erased, pending: [], beyondRecovery: true };
   }
 
   async openSession(token: string, application: string): Promise<SigningSession> {

@@ -1,11 +1,12 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
-import { HsmError } from "../../src/errors.js";
+import { HsmError, type HsmErrorCode } from "../../src/errors.js";
 import { Cluster } from "../../src/identity/cluster.js";
 import { IdentityKey } from "../../src/identity/identity-key.js";
 import { SealedShare } from "../../src/streams/deals.js";
 import { signMessage, type StoredMessage } from "../../src/streams/envelope.js";
-import { KeyLives, type KeyRecord } from "../../src/streams/key-life.js";
+import type { KeyRecord } from "../../src/streams/key-life.js";
+import { KeyLives } from "../../src/streams/key-lives.js";
 import { createSealingKey, sealShare } from "../../src/streams/sealing.js";
 import { failure } from "../support/errors.js";
 import { examples } from "./examples.js";
@@ -69,8 +70,9 @@ describe("the life of a key", () => {
     proposed: ["ready", "accepted", "rejected", "abandoned"],
     // Late answers to a dealing change nothing.
     active: ["ready", "accepted", "rejected", "destroyed"],
-    abandoned: ["ready", "accepted", "rejected", "erased"],
-    destroyed: ["ready", "accepted", "rejected", "erased"],
+    // Two clients may say the same at once.
+    abandoned: ["ready", "accepted", "rejected", "erased", "abandoned"],
+    destroyed: ["ready", "accepted", "rejected", "erased", "destroyed"],
   };
   const parties = ["ready", "accepted", "rejected", "erased"];
   for (const state of ["proposed", "active", "abandoned", "destroyed"] as const) {
@@ -91,23 +93,31 @@ describe("the life of a key", () => {
   }
 
   it("is told by those who may, and by nobody else", async () => {
-    const refused: [KeyRecord["state"], StoredMessage][] = [
-      ["proposed", byClient("abandoned", "bob")],
-      ["active", byClient("destroyed", "eve")],
-      ["proposed", say("n2", bodyOf("ready", { proposal, node: "n2", party: 1 }))],
-      ["proposed", say("n4", bodyOf("ready", { proposal, node: "n4", party: 4 }))],
-      ["proposed", byClient("abandoned", "alice", { proposal: "0".repeat(64) })],
-      ["proposed", byClient("activated")],
+    const refused: [KeyRecord["state"], HsmErrorCode, StoredMessage][] = [
+      ["proposed", "ERR_UNKNOWN_SENDER", byClient("abandoned", "bob")],
+      ["proposed", "ERR_UNKNOWN_SENDER", byClient("activated", "bob")],
+      ["active", "ERR_UNKNOWN_SENDER", byClient("destroyed", "eve")],
+      [
+        "proposed",
+        "ERR_UNKNOWN_SENDER",
+        say("n2", bodyOf("ready", { proposal, node: "n2", party: 1 })),
+      ],
+      [
+        "proposed",
+        "ERR_UNKNOWN_SENDER",
+        say("n4", bodyOf("ready", { proposal, node: "n4", party: 4 })),
+      ],
+      ["proposed", "ERR_UNKNOWN_KEY", byClient("abandoned", "alice", { proposal: "0".repeat(64) })],
+      ["proposed", "ERR_CONFLICT", byClient("activated")],
     ];
-    for (const [state, message] of refused) {
-      await failure(() => after(paths[state]).apply(message), "ERR_CONFLICT");
+    for (const [state, code, message] of refused) {
+      await failure(() => after(paths[state]).apply(message), code);
     }
     const forged = say("n2", bodyOf("ready", { proposal, node: "n1", party: 1 }));
     await failure(() => after(paths.proposed).apply(forged), "ERR_UNKNOWN_SENDER");
     const role = say("n1", bodyOf("abandoned", { proposal }));
     await failure(() => after(paths.proposed).apply(role), "ERR_UNKNOWN_SENDER");
     for (const more of [
-      { token: "other" },
       { parties: ["n1", "n2", "nobody"] },
       { verificationKeys: ["AQAB"] },
       { threshold: 4, minimum: 4 },
@@ -118,9 +128,54 @@ describe("the life of a key", () => {
     }
   });
 
-  it("counts a party by its last word", () => {
-    const record = after([proposed, byParty("accepted", 1), byParty("rejected", 1)]).get(keyId);
-    expect([record?.accepted.size, record?.rejected.size]).to.deep.equal([0, 1]);
+  it("remembers a proposal by a client without the token, but not as authorised", () => {
+    const lives = new KeyLives(cluster);
+    lives.apply(say("alice", bodyOf("proposed", { token: "other" })));
+    expect(lives.get(keyId)).to.include({ state: "proposed", isAuthorised: false });
+  });
+
+  it("lets a party withdraw before the activation, for good, and erase then", async () => {
+    const lives = after([proposed, ...accepted, byParty("rejected", 1)]);
+    expect([...(lives.get(keyId)?.accepted ?? [])]).to.deep.equal([2, 3]);
+    await failure(() => lives.apply(byClient("activated")), "ERR_CONFLICT");
+    await failure(() => lives.apply(byParty("accepted", 1)), "ERR_CONFLICT");
+    await failure(() => lives.apply(byParty("erased", 2)), "ERR_CONFLICT");
+    lives.apply(byParty("erased", 1));
+    expect(lives.get(keyId)?.state).to.equal("proposed");
+    // Behind the activation it comes too late.
+    const active = after([...paths.active, byParty("rejected", 1)]);
+    expect(active.get(keyId)?.holders).to.deep.equal([1, 2, 3]);
+    await failure(() => active.apply(byParty("erased", 1)), "ERR_CONFLICT");
+  });
+
+  it("counts who accepts behind the activation among those that sign", () => {
+    const some = say("alice", bodyOf("proposed", { minimum: 2 }));
+    const of = (message: string, party: number): StoredMessage =>
+      say(`n${party}`, bodyOf(message, { proposal: some.hash, party, node: `n${party}` }));
+    const activated = bodyOf("activated", { proposal: some.hash, accepted: [1, 2] });
+    const lives = after([some, of("accepted", 2), of("accepted", 1), say("alice", activated)]);
+    expect(lives.get(keyId)?.holders).to.deep.equal([1, 2]);
+    lives.apply(of("accepted", 3));
+    expect(lives.get(keyId)?.holders).to.deep.equal([1, 2, 3]);
+  });
+
+  it("may be abandoned by any client of its token once its proposal has expired", async () => {
+    const start = Date.parse(String(examples["proposed"]?.body["time"]));
+    const at = (ms: number): string => new Date(start + ms).toISOString();
+    for (const [expires, lifetimeMs] of [
+      [at(5000), 5000],
+      [undefined, 120_000],
+    ] as const) {
+      const made = say("alice", bodyOf("proposed", expires === undefined ? {} : { expires }));
+      const end = (client: string, ms: number): StoredMessage =>
+        say(client, bodyOf("abandoned", { proposal: made.hash, client, time: at(ms) }));
+      const lives = after([made]);
+      const early = end("bob", lifetimeMs - 1);
+      await failure(() => lives.apply(early), "ERR_UNKNOWN_SENDER");
+      await failure(() => lives.apply(end("eve", lifetimeMs)), "ERR_UNKNOWN_SENDER");
+      lives.apply(end("bob", lifetimeMs));
+      expect(lives.get(keyId)?.state).to.equal("abandoned");
+    }
   });
 
   it("never reaches an impossible state, whatever is said in whatever order", () => {
@@ -156,7 +211,9 @@ describe("the life of a key", () => {
           }
           ({ state } = record);
           if (state === "active") expect(record.holders).to.deep.equal([1, 2, 3]);
-          if (state === "proposed" || state === "active") expect(record.erased.size).to.equal(0);
+          if (state === "proposed" || state === "active") {
+            for (const party of record.erased) expect(record.accepted.has(party)).to.equal(false);
+          }
           for (const party of record.accepted) expect(record.rejected.has(party)).to.equal(false);
         }
       }),

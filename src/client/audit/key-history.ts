@@ -1,38 +1,32 @@
 /**
- * @module The life of every key as THSM_KEY tells it, and whether each step was its sender's to take:
- * proposed → ready → accepted | rejected → activated | abandoned; activated → destroyed; then erased.
- * The stream's order counts: nodes and clients act on it.
+ * @module The life of every key as THSM_KEY tells it, by the rules that nodes and clients act on, and
+ * what an auditor has to say beyond them: steps that were not their sender's to take, records that no
+ * dealer can have made, answers that no honest node gives.
  */
 import { HsmError } from "../../errors.js";
 import type { Cluster } from "../../identity/cluster.js";
 import { fromBase64url } from "../../identity/encoding.js";
+import { advanceKey, isRefusal, type KeyRecord as KeyLife } from "../../streams/key-life.js";
 import type { KeyActivated, KeyEvent, KeyProposed } from "../../streams/keys.js";
 import { parseGroupKey, type GroupKey } from "../../scheme/index.js";
-import type { KeyState } from "../api.js";
 import type { Read } from "./admit.js";
 import type { FindingCode, Report } from "./findings.js";
 
 /** What is recorded of one key. */
 export interface KeyRecord {
   readonly proposal: KeyProposed;
-  /** Hash of the proposal's message. */
-  readonly hash: string;
   readonly group: GroupKey;
-  state: KeyState;
   activation: Read<KeyActivated> | undefined;
-  readonly ready: Set<number>;
   /** Party → number of the event in its node's chain. */
   readonly accepted: Map<number, number>;
-  readonly rejected: Set<number>;
   readonly erased: Map<number, number>;
 }
-
-type NodeEvent = Extract<KeyEvent, { node: string }>;
-type ClientEvent = Exclude<KeyEvent, { node: string } | KeyProposed>;
 
 export class KeyHistory {
   readonly #cluster: Cluster;
   readonly #report: Report;
+  readonly #lives = new Map<string, KeyLife>();
+  /** Keys whose record a dealer can have made. */
   readonly #keys = new Map<string, KeyRecord>();
   readonly #seen = new Set<string>();
 
@@ -49,6 +43,11 @@ export class KeyHistory {
     return this.#keys.get(key);
   }
 
+  /** The state that nodes and clients see. */
+  life(key: string): KeyLife | undefined {
+    return this.#lives.get(key);
+  }
+
   /** Every activation, with its key: whether the test signature is there, the signings tell. */
   *activations(): Generator<Read<KeyActivated>> {
     for (const { activation } of this.#keys.values())
@@ -60,115 +59,49 @@ export class KeyHistory {
     return this.#cluster.mayUse(client, token);
   }
 
-  /** "repeat" for bytes that were stored before. */
+  /** "repeat" for bytes that were stored before: they are no offence twice, but may count only now. */
   add(event: Read<KeyEvent>): "new" | "repeat" {
-    const { message } = event;
-    if (this.#seen.has(message.hash)) return "repeat";
+    const { message, body } = event;
+    const isRepeat = this.#seen.has(message.hash);
     this.#seen.add(message.hash);
-    const wrong = this.#step(event);
-    if (wrong !== undefined)
+    const before = this.#lives.get(body.key);
+    const after = advanceKey(this.#cluster, before, body, message.hash);
+    const wrong = isRefusal(after) ? after.reason : this.#take(event, before, after);
+    if (isRepeat) return "repeat";
+    if (wrong !== undefined) {
       this.#tell("AUDIT_KEY_EVENT_ILLEGAL", event, `which is not right: ${wrong}`);
+    } else if (before === after && mayRepeat.has(body.type)) {
+      this.#tell("AUDIT_KEY_EVENT_REPEATED", event, "as had been recorded before");
+    }
     return "new";
   }
 
-  /** Takes the step, unless it is wrong: then says why. */
-  #step(event: Read<KeyEvent>): string | undefined {
+  /** Returns what is wrong though the rules take it. */
+  #take(event: Read<KeyEvent>, before: KeyLife | undefined, after: KeyLife): string | undefined {
     const { body } = event;
-    const record = this.get(body.key);
-    if (body.type === "proposed") {
-      if (record !== undefined) return "the key id is taken";
-      return this.#propose({ ...event, body });
-    }
-    if (record === undefined) return "no such key was proposed";
-    if (body.proposal !== record.hash) return "it names another proposal than the stored one";
-    return "node" in body
-      ? this.#nodeStep(record, { ...event, body })
-      : this.#clientStep(record, { ...event, body });
+    this.#lives.set(body.key, after);
+    if (before === undefined) return this.#register(after);
+    this.#remember(event);
+    return oddAnswer(before, body);
   }
 
-  /** Nobody acts on a proposal that is not right, so it does not take the key id either. */
-  #propose({ message, body }: Read<KeyProposed>): string | undefined {
-    if (!this.mayUse(body.client, body.token)) return `it has no right to token ${body.token}`;
-    const stranger = body.parties.find((name) => this.#cluster.find("node", name) === undefined);
-    if (stranger !== undefined) return `no node is named ${stranger}`;
-    if (body.minimum < body.threshold || body.minimum > body.parties.length) {
-      return `${body.minimum} is no minimum for ${body.threshold} of ${body.parties.length}`;
-    }
-    const group = groupOf(body);
+  /** Returns what is wrong with a proposal though it has the right shape. */
+  #register({ keyId, proposal, isAuthorised }: KeyLife): string | undefined {
+    const group = groupOf(proposal);
     if (group === undefined) return "its numbers are out of range";
-    this.#keys.set(body.key, {
-      proposal: body,
-      hash: message.hash,
-      group,
-      state: "proposed",
-      activation: undefined,
-      ready: new Set(),
-      accepted: new Map(),
-      rejected: new Set(),
-      erased: new Map(),
-    });
-    return undefined;
+    const nothing = { activation: undefined, accepted: new Map(), erased: new Map() };
+    this.#keys.set(keyId, { proposal, group, ...nothing });
+    return isAuthorised ? undefined : `it has no right to token ${proposal.token}`;
   }
 
-  #nodeStep(record: KeyRecord, event: Read<NodeEvent>): string | undefined {
-    const { body } = event;
-    const { party, n } = body;
-    const { proposal, state } = record;
-    if (proposal.parties[party - 1] !== body.node) return `party ${party} is another node`;
-    const hasAnswered = record.accepted.has(party) || record.rejected.has(party);
-    switch (body.type) {
-      case "ready":
-        // Again after a restart: the one-time key was in memory only.
-        if (state !== "proposed" || hasAnswered) return `the key is ${state}, its answer given`;
-        record.ready.add(party);
-        return undefined;
-      case "accepted":
-      case "rejected":
-        if (body.type === "accepted" && !record.ready.has(party)) {
-          return "it was not ready for a share";
-        }
-        if (hasAnswered) return "it had answered the dealing before";
-        // With a minimum below the number of parties, answers may come after the activation.
-        if (state !== "proposed" && state !== "active") return `the key is ${state}`;
-        if (body.type === "accepted") record.accepted.set(party, n);
-        else record.rejected.add(party);
-        return undefined;
-      case "erased":
-        if (state !== "abandoned" && state !== "destroyed") return `the key is ${state}`;
-        if (record.erased.has(party)) this.#again(event);
-        else record.erased.set(party, n);
-        return undefined;
+  #remember({ message, body }: Read<KeyEvent>): void {
+    const record = this.#keys.get(body.key);
+    if (record === undefined) return;
+    if (body.type === "activated") record.activation ??= { message, body };
+    else if (body.type === "accepted" || body.type === "erased") {
+      const numbers = record[body.type];
+      if (!numbers.has(body.party)) numbers.set(body.party, body.n);
     }
-  }
-
-  #clientStep(record: KeyRecord, event: Read<ClientEvent>): string | undefined {
-    const { message, body } = event;
-    const { proposal, state } = record;
-    if (body.type === "destroyed") {
-      if (!this.mayUse(body.client, proposal.token)) return `it has no right to ${proposal.token}`;
-      if (state === "destroyed") this.#again(event);
-      else if (state !== "active") return `the key is ${state}`;
-      record.state = "destroyed";
-      return undefined;
-    }
-    if (body.client !== proposal.client) return `the dealer is ${proposal.client}`;
-    if (state !== "proposed") return `the key is ${state}`;
-    if (body.type === "abandoned") {
-      record.state = "abandoned";
-      return undefined;
-    }
-    const without = body.accepted.filter((party) => !record.accepted.has(party));
-    if (without.length > 0) return `party ${without.join(", ")} had not accepted`;
-    if (body.accepted.length < proposal.minimum) {
-      return `${body.accepted.length} parties are fewer than the minimum ${proposal.minimum}`;
-    }
-    record.state = "active";
-    record.activation = { message, body };
-    return undefined;
-  }
-
-  #again(event: Read<KeyEvent>): void {
-    this.#tell("AUDIT_KEY_EVENT_REPEATED", event, "as had been recorded before");
   }
 
   #tell(code: FindingCode, { message, body }: Read<KeyEvent>, what: string): void {
@@ -182,6 +115,26 @@ export class KeyHistory {
       text: `${role} ${name} recorded key ${body.key} as ${body.type} at ${body.time}, ${what}`,
     });
   }
+}
+
+/** Decisions and receipts that two may give at once, or one again. */
+const mayRepeat: ReadonlySet<KeyEvent["type"]> = new Set<KeyEvent["type"]>([
+  "abandoned",
+  "destroyed",
+  "erased",
+]);
+
+/** What changes nothing for anybody, and yet no honest node says. */
+function oddAnswer(before: KeyLife, body: KeyEvent): string | undefined {
+  if (body.type === "accepted") {
+    if (before.accepted.has(body.party)) return "it had answered the dealing before";
+    const wasReady = before.ready.has(body.party) || before.state !== "proposed";
+    return wasReady ? undefined : "it was not ready for a share";
+  }
+  if (body.type === "rejected" && before.rejected.has(body.party)) {
+    return "it had answered the dealing before";
+  }
+  return undefined;
 }
 
 function groupOf(record: KeyProposed): GroupKey | undefined {
