@@ -1,11 +1,17 @@
 /**
  * @module From an entry of a stream to a message that its sender answers for: signature, shape,
- * agreement of payload and subject, and the sender's right to it, in this order.
+ * agreement of payload and subject, and the sender's right to it. The signature is the dear part: it is
+ * verified between `open` and `admit`, by another thread if there is one.
  */
 import { HsmError } from "../../errors.js";
 import type { Cluster, Member } from "../../identity/cluster.js";
 import type { AuditEvent } from "../../streams/audit-events.js";
-import { verifyMessage, type StoredMessage } from "../../streams/envelope.js";
+import {
+  notSigned,
+  signatureClaim,
+  type SignatureClaim,
+  type StoredMessage,
+} from "../../streams/envelope.js";
 import type { KeyEvent } from "../../streams/keys.js";
 import { readAuditEvent, readKeyEvent, readRequest, readShare } from "../../streams/open.js";
 import type { Entry } from "../../streams/read.js";
@@ -44,39 +50,59 @@ export type Admitted = { readonly link: ChainLink | undefined } & (
   | ({ readonly kind: "unknown" } & Read<undefined>)
 );
 
-/** The admitted message; undefined, and a finding, for an entry that nobody answers for. */
-export function admit(
-  cluster: Cluster,
-  stream: KeptStream,
-  entry: Entry,
-  report: Report,
-): Admitted | undefined {
+/** An entry with all that can be said of it before its signature is verified. */
+export interface Opened {
+  readonly stream: KeptStream;
+  readonly entry: Entry;
+  /** Who says to have signed it; undefined for what nobody can have. */
+  readonly claim: SignatureClaim | undefined;
+  readonly admitted: Admitted | undefined;
+  /** Why it is not admitted, whatever the signature. */
+  readonly obstacle: HsmError | undefined;
+}
+
+export function open(cluster: Cluster, stream: KeptStream, entry: Entry): Opened {
+  let claim: SignatureClaim | undefined;
   try {
     if ("junk" in entry) throw entry.junk;
-    const { message } = entry;
-    const sender = verifyMessage(cluster, message);
-    const admitted = read(stream, message, sender);
-    requireSender(sender, admitted);
-    if (admitted.kind === "unknown") {
-      report({
-        code: "AUDIT_UNKNOWN_EVENT",
-        stream,
-        seq: [entry.seq],
-        text: `${sender.role} ${sender.name} stored an event of a type that this version does not know, on ${message.subject} at ${message.time}`,
-      });
-    }
-    return admitted;
+    claim = signatureClaim(cluster, entry.message);
+    const admitted = read(stream, entry.message, claim.member);
+    requireSender(claim.member, admitted);
+    return { stream, entry, claim, admitted, obstacle: undefined };
   } catch (error) {
     if (!(error instanceof HsmError)) throw error;
+    return { stream, entry, claim, admitted: undefined, obstacle: error };
+  }
+}
+
+/** The admitted message; undefined, and a finding, for an entry that nobody answers for. */
+export function admit(
+  { stream, entry, claim, admitted, obstacle }: Opened,
+  isSigned: boolean,
+  report: Report,
+): Admitted | undefined {
+  const isForged = claim !== undefined && !isSigned && "message" in entry;
+  const wrong = isForged ? notSigned(entry.message, claim.member) : obstacle;
+  if (wrong !== undefined) {
     const where = "message" in entry ? `stored at ${entry.message.time}` : "no message of ours";
     report({
-      code: codeOf(error),
+      code: codeOf(wrong),
       stream,
       seq: [entry.seq],
-      text: `entry ${entry.seq} of ${stream}, ${where}: ${error.message}`,
+      text: `entry ${entry.seq} of ${stream}, ${where}: ${wrong.message}`,
     });
     return undefined;
   }
+  if (admitted?.kind === "unknown") {
+    const { subject, time } = admitted.message;
+    report({
+      code: "AUDIT_UNKNOWN_EVENT",
+      stream,
+      seq: [entry.seq],
+      text: `${claim?.member.role} ${claim?.member.name} stored an event of a type that this version does not know, on ${subject} at ${time}`,
+    });
+  }
+  return admitted;
 }
 
 function read(stream: KeptStream, message: StoredMessage, sender: Member): Admitted {

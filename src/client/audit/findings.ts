@@ -54,6 +54,8 @@ export const severities = {
   AUDIT_SHARE_AFTER_EXPIRY: "finding",
   /** A node gave two different answers to one request. */
   AUDIT_SHARE_DUPLICATE: "finding",
+  /** An answer that came so late that the audit did not hold its request any more. */
+  AUDIT_SHARE_NOT_JUDGED: "note",
   AUDIT_SHARE_AGAINST_POLICY: "finding",
   /** A node signed with a key whose erasure it had confirmed before. */
   AUDIT_SHARE_AFTER_ERASED: "finding",
@@ -73,6 +75,8 @@ export const severities = {
   AUDIT_RESULT_WRONG_TERMS: "finding",
   /** A request was closed by two different events. */
   AUDIT_RESULT_DUPLICATE: "finding",
+  /** A result that came so late that the audit did not hold its request any more. */
+  AUDIT_RESULT_NOT_JUDGED: "finding",
   /** A result calls a node a culprit whose shares are right. */
   AUDIT_RESULT_FALSE_BLAME: "finding",
 
@@ -96,6 +100,9 @@ export interface FindingFacts {
   readonly client?: string;
   readonly key?: string;
   readonly rid?: string;
+  readonly session?: string;
+  /** When, by the clock of whoever sent what it is about. */
+  readonly time?: string;
 }
 
 export interface Finding extends FindingFacts {

@@ -10,9 +10,6 @@ export {
   type AuditReport,
 } from "./report.js";
 export { liveHistory, type HistorySource } from "./sources.js";
-export {
-  verifyHistory,
-  type AuditSummary,
-  type VerifyOptions,
-  type VerifyProgress,
-} from "./verify.js";
+export type { AuditedEvent, AuditItem, AuditSummary, VerifyProgress } from "./audit.js";
+export type { AuditScope } from "./scope.js";
+export { replayHistory, verifyHistory, type VerifyOptions } from "./verify.js";

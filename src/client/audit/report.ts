@@ -3,7 +3,7 @@
  */
 import type { Finding } from "./findings.js";
 import { keptStreams } from "./sources.js";
-import type { AuditSummary } from "./verify.js";
+import type { AuditSummary } from "./audit.js";
 
 /** How an audit ends, as an exit code. */
 export const auditExitCodes = {
@@ -39,6 +39,11 @@ export function formatSummary(summary: AuditSummary): string {
     ...summary.chainHeads.map(({ node, n, hash }) => `node ${node}: ${n} messages, newest ${hash}`),
     ...Object.entries(summary.byCode).map(([code, count]) => `${code}: ${count}`),
     ...(summary.inFlight === 0 ? [] : [`${summary.inFlight} checks are left to the next audit`]),
+    ...(summary.notVerified === 0 && summary.outOfScope === 0
+      ? []
+      : [
+          `outside of what was asked for: ${summary.notVerified} inputs whose signatures were not verified, ${summary.outOfScope} findings and notes`,
+        ]),
     ...(summary.repeats === 0 ? [] : [`${summary.repeats} messages were stored more than once`]),
     `${summary.findings} findings, ${summary.notes} notes in ${seconds.toFixed(1)} s${rate}`,
   ];

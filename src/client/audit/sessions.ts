@@ -127,6 +127,7 @@ export class Sessions {
       stream,
       seq: [seq],
       client,
+      session: id,
       text: `session ${id} of client ${client} ${what}`,
     });
   }

@@ -36,6 +36,8 @@ export interface Signing {
   closing?: Closing;
   /** Whether it waits in the line of what is complete. */
   queued: boolean;
+  /** Whether it was let go, to be judged. */
+  settled: boolean;
 }
 
 /** Whether everything that is expected of it has come. */
@@ -78,6 +80,8 @@ export function checkAnswer(
       client: request.client,
       key: body.key,
       rid: body.rid,
+      session: request.session,
+      time: body.time,
       text: `node ${body.node} answered request ${body.rid} of client ${request.client} at ${body.time} ${what}`,
     });
 

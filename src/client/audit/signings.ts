@@ -4,8 +4,9 @@
  *
  * Memory: a signing is held whole until it is closed and everybody who was asked has answered, and then
  * for `heldInputs` inputs more, because another stream may lag (a late escalation, say). Afterwards
- * about 100 bytes of a request stay, to know its id again. A signing that never
- * completes (a silent node, a crashed client) is held whole to the end.
+ * about 35 bytes of a request stay, to know its id again. A signing that never completes (a silent node, a
+ * crashed client) is held until `openInputs` are; then it is judged by what there is. Of a node that
+ * answers even later it is noted that nobody looked at its shares.
  */
 import type { SigningFailure, SigningResult } from "../../streams/audit-events.js";
 import type { SignRequest } from "../../streams/requests.js";
@@ -13,6 +14,7 @@ import type { ShareMessage } from "../../streams/shares.js";
 import type { Read } from "./admit.js";
 import type { FindingCode, Report } from "./findings.js";
 import type { KeyHistory } from "./key-history.js";
+import { Settled } from "./settled.js";
 import { checkAnswer, isComplete, sameTerms, type Attempt, type Signing } from "./signing.js";
 
 type Waiting =
@@ -23,7 +25,10 @@ type Waiting =
 export interface SigningsOptions {
   readonly keys: KeyHistory;
   readonly report: Report;
+  /** Inputs of complete signings that are held. */
   readonly heldInputs: number;
+  /** Inputs of all signings that are held. */
+  readonly openInputs: number;
   /** Takes a signing to which nothing will be added. */
   readonly onSettled: (signing: Signing) => void;
 }
@@ -32,11 +37,13 @@ export class Signings {
   readonly #options: SigningsOptions;
   /** Every attempt that is held, by `nameOf`; so are the others. */
   readonly #attempts = new Map<string, Attempt>();
-  readonly #settled = new Set<string>();
+  readonly #settled = new Settled();
   readonly #waiting = new Map<string, Waiting[]>();
   /** Complete signings, oldest first. */
   readonly #line: Signing[] = [];
   #inLine = 0;
+  /** Inputs of all signings that are held. */
+  #heldInputs = 0;
 
   constructor(options: SigningsOptions) {
     this.#options = options;
@@ -44,8 +51,7 @@ export class Signings {
 
   request(read: Read<SignRequest>): void {
     const { of, kind, attempt } = read.body;
-    const name = nameOf(read.body);
-    if (this.#attempts.has(name) || this.#settled.has(name)) {
+    if (this.#attempts.has(nameOf(read.body)) || this.#settled.has(read.body)) {
       this.#tell("AUDIT_REQUEST_DUPLICATE", read, "is stored twice");
       return;
     }
@@ -63,8 +69,11 @@ export class Signings {
     const name = nameOf(body);
     const attempt = this.#attempts.get(name);
     if (attempt === undefined) {
-      if (!this.#settled.has(name)) this.#wait(name, { kind: "share", ...read });
-      else this.#tellShare("AUDIT_SHARE_NOT_ASKED", read, "after everybody asked had answered");
+      if (!this.#settled.has(body)) this.#wait(name, { kind: "share", ...read });
+      else if (this.#settled.takeOwed(body, body.party)) {
+        const what = "so late that its shares were not judged any more";
+        this.#tellShare("AUDIT_SHARE_NOT_JUDGED", read, what);
+      } else this.#tellShare("AUDIT_SHARE_NOT_ASKED", read, "after everybody asked had answered");
       return;
     }
     const { keys, report } = this.#options;
@@ -93,7 +102,10 @@ export class Signings {
     const { message, body } = read;
     const name = nameOf(body);
     const attempt = this.#attempts.get(name);
-    if (attempt?.signing.closing !== undefined || this.#settled.has(name)) {
+    if (attempt === undefined && this.#settled.has(body) && !this.#settled.close(body)) {
+      const what = "so late that its signatures were not verified any more";
+      this.#tellClosing("AUDIT_RESULT_NOT_JUDGED", read, what);
+    } else if (attempt?.signing.closing !== undefined || this.#settled.has(body)) {
       this.#tellClosing("AUDIT_RESULT_DUPLICATE", read, "which had been closed otherwise before");
     } else if (attempt === undefined) this.#wait(name, { kind: "closing", ...read });
     else {
@@ -128,7 +140,19 @@ export class Signings {
   }
 
   #begin(read: Read<SignRequest>): void {
-    this.#join(read, { attempts: [], answers: [], queued: false });
+    const signing: Signing = { attempts: [], answers: [], queued: false, settled: false };
+    this.#join(read, signing);
+    this.#heldInputs += inputsOf(signing);
+    this.#letGo();
+  }
+
+  /** What never completes (a silent node, a crashed client) must not fill the memory: the oldest goes. */
+  #letGo(): void {
+    while (this.#heldInputs > this.#options.openInputs) {
+      const oldest = this.#attempts.values().next().value?.signing;
+      if (oldest === undefined) return;
+      this.#settle(oldest);
+    }
   }
 
   /** A request that refers to an earlier one: an escalation, or the wish for an explanation. */
@@ -137,7 +161,7 @@ export class Signings {
     const name = nameOf({ client, rid: of });
     const first = this.#attempts.get(name);
     if (first === undefined) {
-      if (!this.#settled.has(name)) this.#wait(name, { kind: "request", ...read });
+      if (!this.#settled.has({ client, rid: of })) this.#wait(name, { kind: "request", ...read });
       // An explanation may be asked for at any time.
       else if (kind === "explain") this.#begin(read);
       else {
@@ -196,7 +220,7 @@ export class Signings {
       this.#inLine -= inputsOf(oldest);
       oldest.queued = false;
       // An escalation that came meanwhile may have made it incomplete again.
-      if (this.#isComplete(oldest)) this.#settle(oldest);
+      if (!oldest.settled && this.#isComplete(oldest)) this.#settle(oldest);
     }
   }
 
@@ -206,15 +230,19 @@ export class Signings {
   }
 
   #settle(signing: Signing): void {
-    for (const { body } of signing.attempts) {
+    signing.settled = true;
+    this.#heldInputs -= inputsOf(signing);
+    const parties = this.#options.keys.get(signing.attempts[0]?.body.key ?? "")?.proposal.parties;
+    for (const { body, answered } of signing.attempts) {
       this.#attempts.delete(nameOf(body));
-      this.#settled.add(nameOf(body));
+      const owed = body.parties.filter((party) => !answered.has(parties?.[party - 1] ?? ""));
+      this.#settled.add(body, signing.closing !== undefined, owed);
     }
     this.#options.onSettled(signing);
   }
 
   #tell(code: FindingCode, { message, body }: Read<SignRequest>, what: string): void {
-    const { client, rid, key, expires } = body;
+    const { client, rid, key, session, expires } = body;
     this.#options.report({
       code,
       stream: "THSM_REQ",
@@ -222,12 +250,14 @@ export class Signings {
       client,
       key,
       rid,
+      session,
+      time: expires,
       text: `request ${rid} of client ${client}, valid until ${expires}, ${what}`,
     });
   }
 
   #tellShare(code: FindingCode, { message, body }: Read<ShareMessage>, what: string): void {
-    const { node, client, rid, key, time } = body;
+    const { node, client, rid, key, session, time } = body;
     this.#options.report({
       code,
       stream: "THSM_SHARE",
@@ -236,6 +266,8 @@ export class Signings {
       client,
       key,
       rid,
+      session,
+      time,
       text: `node ${node} answered request ${rid} of client ${client} at ${time}, ${what}`,
     });
   }
@@ -245,7 +277,7 @@ export class Signings {
     { message, body }: Read<SigningResult | SigningFailure>,
     what: string,
   ): void {
-    const { client, rid, key, type, time } = body;
+    const { client, rid, key, session, type, time } = body;
     this.#options.report({
       code,
       stream: "THSM_AUDIT",
@@ -253,6 +285,8 @@ export class Signings {
       client,
       key,
       rid,
+      session,
+      time,
       text: `client ${client} recorded a ${type} of request ${rid} at ${time}, ${what}`,
     });
   }

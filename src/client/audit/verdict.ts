@@ -5,7 +5,7 @@ import type { KeyRecord } from "./key-history.js";
 import type { SigningJob, Verdict } from "./recombine.js";
 import type { Signing } from "./signing.js";
 
-type About = Pick<FindingFacts, "client" | "key" | "rid">;
+type About = Pick<FindingFacts, "client" | "key" | "rid" | "session" | "time">;
 
 /** The work that a signing is; undefined when there is nothing to compute with. */
 export function jobOf(
@@ -40,8 +40,9 @@ export function tellSigning(
 ): void {
   const request = signing.attempts[0];
   if (request === undefined) return;
-  const { rid, client, key: keyId, expires } = request.body;
-  const about = { client, key: keyId, rid };
+  const { rid, client, key: keyId, session, expires } = request.body;
+  const time = signing.closing?.body.time ?? expires;
+  const about = { client, key: keyId, rid, session, time };
   const atRequest = { ...about, stream: "THSM_REQ", seq: [request.seq] } as const;
   const subject = `request ${rid} of client ${client}, valid until ${expires},`;
 

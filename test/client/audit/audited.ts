@@ -6,11 +6,8 @@ import {
   type HistorySource,
   type KeptStream,
 } from "../../../src/client/audit/sources.js";
-import {
-  verifyHistory,
-  type AuditSummary,
-  type VerifyOptions,
-} from "../../../src/client/audit/verify.js";
+import type { AuditSummary } from "../../../src/client/audit/audit.js";
+import { verifyHistory, type VerifyOptions } from "../../../src/client/audit/verify.js";
 import type { Cluster } from "../../../src/identity/cluster.js";
 import { toBase64url } from "../../../src/identity/encoding.js";
 import type { Streams } from "./history.js";

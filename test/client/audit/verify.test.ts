@@ -114,6 +114,36 @@ describe("an audit that has let go of a signing", () => {
   });
 });
 
+describe("an audit that cannot hold all that is open", () => {
+  it("judges the oldest by what there is, and notes who came too late to be judged", async () => {
+    const history = new HistoryBuilder();
+    const session = history.openSession();
+    history.makeKey(session);
+    const slow = history.request(session, { parties: [1, 2, 3] });
+    history.answer(1, slow);
+    history.answer(2, slow);
+    history.result(slow, [1, 2]);
+    const open = history.request(session);
+    for (const party of open.body.parties) history.answer(party, open);
+    for (let more = 0; more < 4; more++) history.signed(session);
+    expect(
+      (await audited(history, { openInputs: 2 })).findings.map(({ code }) => code),
+    ).to.deep.equal(["AUDIT_REQUEST_WITHOUT_RESULT", "AUDIT_SESSION_OPEN"]);
+    history.answer(3, slow);
+    history.answer(3, slow, { reqSeq: 99 });
+    history.result(open, [1, 2]);
+    const { findings, summary } = await audited(history, { openInputs: 2 });
+    expect(findings.map(({ code }) => code).toSorted()).to.deep.equal([
+      "AUDIT_REQUEST_WITHOUT_RESULT",
+      "AUDIT_RESULT_NOT_JUDGED",
+      "AUDIT_SESSION_OPEN",
+      "AUDIT_SHARE_NOT_ASKED",
+      "AUDIT_SHARE_NOT_JUDGED",
+    ]);
+    expect(summary).to.include({ findings: 2, notes: 3, signaturesRecombined: 7 });
+  });
+});
+
 describe("an audit of a system that is running", () => {
   it("leaves what may have been stored meanwhile to the next audit, and nothing else", async () => {
     const early = running(2);

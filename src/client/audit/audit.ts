@@ -1,0 +1,335 @@
+/**
+ * @module The state of one audit: what every check knows so far, fed with the entries of the streams in order.
+ * Signatures of messages and the arithmetic of signings are done elsewhere; what came out comes in again
+ * in the same order, so that the same history always tells the same.
+ */
+import type { Cluster } from "../../identity/cluster.js";
+import type { AuditEvent } from "../../streams/audit-events.js";
+import type { StoredMessage } from "../../streams/envelope.js";
+import type { KeyEvent } from "../../streams/keys.js";
+import type { SignRequest } from "../../streams/requests.js";
+import type { ShareMessage } from "../../streams/shares.js";
+import { admit, type Admitted, type ChainOwner, type Opened } from "./admit.js";
+import { Chain, type ChainEnd } from "./chain.js";
+import {
+  isAbsence,
+  toFinding,
+  type Finding,
+  type FindingCode,
+  type FindingFacts,
+} from "./findings.js";
+import { KeyHistory } from "./key-history.js";
+import type { SigningJob, Verdict } from "./recombine.js";
+import { isInScope, isSigningInScope, type AuditScope } from "./scope.js";
+import { SequenceCheck } from "./sequence.js";
+import { Sessions } from "./sessions.js";
+import type { Signing } from "./signing.js";
+import { Signings } from "./signings.js";
+import { byStream, keptStreams, type HistoryBounds, type KeptStream } from "./sources.js";
+import { isSigned, jobOf, tellSigning } from "./verdict.js";
+
+export interface AuditOptions {
+  /** Whether the shares of each result are combined again. Default true. It is most of the work. */
+  readonly recombine?: boolean;
+  /** What is to be told of. Every message is read and checked all the same. Default: everything. */
+  readonly scope?: AuditScope;
+  /** Whether every admitted message is an item too. Default false. */
+  readonly events?: boolean;
+  /** Whether every judged signing is an item too. Default false. */
+  readonly signings?: boolean;
+  /**
+   * How far streams may lag behind each other without harm: inputs of complete signings that are held
+   * in memory, 2 to 4 kB each. Default 4000.
+   */
+  readonly heldInputs?: number;
+  /** Inputs of signings that are held, complete or not, before the oldest is judged by what there is. */
+  readonly openInputs?: number;
+}
+
+const defaultHeldInputs = 4000;
+const defaultOpenInputs = 20_000;
+
+/** A message that its sender answers for, in its place. */
+export interface AuditedEvent {
+  readonly stream: KeptStream;
+  readonly message: StoredMessage;
+  /** Undefined for an event type of a later version. */
+  readonly body: SignRequest | ShareMessage | KeyEvent | AuditEvent | undefined;
+}
+
+/** What an audit tells: a message, a signing with all that belongs to it, or what is wrong. */
+export type AuditItem =
+  | { readonly type: "event"; readonly event: AuditedEvent }
+  | { readonly type: "signing"; readonly signing: Signing; readonly verdict: Verdict | undefined }
+  | { readonly type: "finding"; readonly finding: Finding };
+
+export interface VerifyProgress {
+  readonly done: number;
+  readonly total: number;
+}
+
+/** Where a node's chain ends. */
+export interface ChainHead extends ChainEnd {
+  readonly node: string;
+}
+
+/** What was looked at. */
+export interface AuditSummary {
+  /** Entries of each stream, and its first and last sequence number. */
+  readonly streams: Readonly<Record<KeptStream, { messages: number; first: number; last: number }>>;
+  readonly keys: number;
+  readonly sessions: number;
+  readonly requests: number;
+  readonly results: number;
+  /** Signatures that verify under their key. */
+  readonly signaturesValid: number;
+  /** Signatures that were made again from the recorded shares. */
+  readonly signaturesRecombined: number;
+  /** Messages stored again with the same bytes: harmless. */
+  readonly repeats: number;
+  /** Findings left to the next audit: what they miss may have been stored meanwhile. */
+  readonly inFlight: number;
+  /** Findings that the scope leaves out. */
+  readonly outOfScope: number;
+  /** Inputs whose signatures the scope leaves out: nobody verified them. */
+  readonly notVerified: number;
+  readonly chainHeads: readonly ChainHead[];
+  readonly findings: number;
+  readonly notes: number;
+  readonly byCode: Readonly<Partial<Record<FindingCode, number>>>;
+  readonly durationMs: number;
+}
+
+/** What one audit knows. Fed with entries in order; tells findings as it goes. */
+export class Audit {
+  readonly #bounds: HistoryBounds;
+  readonly #options: AuditOptions;
+  readonly #started = performance.now();
+  readonly #sequences: Readonly<Record<KeptStream, SequenceCheck>>;
+  readonly #messages: Record<KeptStream, number> = byStream(() => 0);
+  readonly #chains = new Map<string, { owner: ChainOwner; chain: Chain }>();
+  readonly #chainHeads: ChainHead[] = [];
+  readonly #keys: KeyHistory;
+  readonly #sessions: Sessions;
+  readonly #signings: Signings;
+  /** Test signatures that verify: request id → key. */
+  readonly #tested = new Map<string, string>();
+  #items: AuditItem[] = [];
+  #settled: Signing[] = [];
+  readonly #byCode = new Map<FindingCode, number>();
+  readonly #totals = { finding: 0, note: 0 };
+  #requests = 0;
+  #results = 0;
+  #valid = 0;
+  #recombined = 0;
+  #repeats = 0;
+  #inFlight = 0;
+  #outOfScope = 0;
+  #notVerified = 0;
+
+  constructor(cluster: Cluster, bounds: HistoryBounds, options: AuditOptions) {
+    this.#bounds = bounds;
+    this.#options = options;
+    const sequence = (stream: KeptStream): SequenceCheck =>
+      new SequenceCheck(stream, bounds[stream], this.report);
+    this.#sequences = byStream(sequence);
+    this.#keys = new KeyHistory(cluster, this.report);
+    this.#sessions = new Sessions(this.report);
+    this.#signings = new Signings({
+      keys: this.#keys,
+      report: this.report,
+      heldInputs: options.heldInputs ?? defaultHeldInputs,
+      openInputs: options.openInputs ?? defaultOpenInputs,
+      onSettled: (signing) => this.#settled.push(signing),
+    });
+  }
+
+  readonly report = (facts: FindingFacts): void => {
+    const { code, stream, seq } = facts;
+    const bounds = stream === "THSM_DEAL" ? undefined : this.#bounds[stream];
+    if (isAbsence(code) && (seq[0] ?? 0) > (bounds?.settled ?? 0)) {
+      this.#inFlight++;
+      return;
+    }
+    if (!isInScope(this.#options.scope, facts)) {
+      this.#outOfScope++;
+      return;
+    }
+    const finding = toFinding(facts);
+    this.#byCode.set(code, (this.#byCode.get(code) ?? 0) + 1);
+    this.#totals[finding.severity]++;
+    this.#items.push({ type: "finding", finding });
+  };
+
+  get seen(): number {
+    return keptStreams.reduce((sum, stream) => sum + this.#messages[stream], 0);
+  }
+
+  get progress(): VerifyProgress {
+    const total = keptStreams.reduce((sum, stream) => sum + this.#bounds[stream].last, 0);
+    return { done: this.seen, total };
+  }
+
+  /** What there is to tell since the last call. */
+  takeItems(): readonly AuditItem[] {
+    const items = this.#items;
+    if (items.length > 0) this.#items = [];
+    return items;
+  }
+
+  /** The signings since the last call to which nothing will be added. They are to be concluded. */
+  takeSettled(): readonly Signing[] {
+    const settled = this.#settled;
+    if (settled.length > 0) this.#settled = [];
+    return settled;
+  }
+
+  see(opened: Opened, hasTrueClaim: boolean): void {
+    const { stream, entry } = opened;
+    this.#messages[stream]++;
+    this.#sequences[stream].see(entry.seq);
+    const admitted = admit(opened, hasTrueClaim, this.report);
+    if (admitted === undefined) return;
+    const { link, message } = admitted;
+    if (link !== undefined && this.#chainOf(link.owner).add(link, message) === "repeat") {
+      this.#repeats++;
+      return;
+    }
+    if (this.#options.events === true) {
+      this.#items.push({ type: "event", event: { stream, message, body: admitted.body } });
+    }
+    this.#apply(admitted);
+  }
+
+  /** The work that a signing is; undefined when there is nothing to compute with, or nobody asked for it. */
+  jobOf(signing: Signing): SigningJob | undefined {
+    const request = signing.attempts[0]?.body;
+    if (request === undefined) return undefined;
+    const isAsked = request.kind === "test" || isSigningInScope(this.#options.scope, signing);
+    if (!isAsked) {
+      this.#notVerified += request.inputs.length;
+      return undefined;
+    }
+    return jobOf(signing, this.#keys.get(request.key), this.#options.recombine ?? true);
+  }
+
+  /** Takes the verdict on a signing, undefined when there was no job. */
+  conclude(signing: Signing, verdict: Verdict | undefined): void {
+    const request = signing.attempts[0]?.body;
+    if (request === undefined) return;
+    if (signing.closing?.body.type === "result") this.#results++;
+    const key = this.#keys.get(request.key);
+    const isAsked = verdict !== undefined || isSigningInScope(this.#options.scope, signing);
+    if (isAsked) tellSigning(signing, key, verdict, this.report);
+    if (this.#options.signings === true && isAsked) {
+      this.#items.push({ type: "signing", signing, verdict });
+    }
+    if (verdict === undefined) return;
+    this.#valid += verdict.valid;
+    this.#recombined += verdict.recombined;
+    if (request.kind === "test" && isSigned(signing, verdict)) {
+      this.#tested.set(request.rid, request.key);
+    }
+  }
+
+  /** After the last entry: everything that is still held is settled. */
+  finish(): void {
+    for (const stream of keptStreams) this.#sequences[stream].finish();
+    this.#signings.finish();
+  }
+
+  /** After the last verdict: what only the whole history shows. */
+  close(): void {
+    this.#sessions.finish();
+    for (const { owner, chain } of this.#chains.values()) {
+      const end = chain.finish();
+      if (end !== undefined && "node" in owner.whose) {
+        this.#chainHeads.push({ node: owner.whose.node, ...end });
+      }
+    }
+    for (const { message, body } of this.#keys.activations()) {
+      if (this.#tested.get(body.rid) === body.key) continue;
+      this.report({
+        code: "AUDIT_KEY_UNTESTED",
+        stream: "THSM_KEY",
+        seq: [message.seq],
+        client: body.client,
+        key: body.key,
+        rid: body.rid,
+        text: `client ${body.client} activated key ${body.key} at ${body.time}, but the shares of its test ${body.rid} make no valid signature`,
+      });
+    }
+  }
+
+  summary(): AuditSummary {
+    const of = (stream: KeptStream): { messages: number; first: number; last: number } => {
+      const { first, last } = this.#bounds[stream];
+      return { messages: this.#messages[stream], first, last };
+    };
+    return {
+      streams: byStream(of),
+      keys: this.#keys.size,
+      sessions: this.#sessions.size,
+      requests: this.#requests,
+      results: this.#results,
+      signaturesValid: this.#valid,
+      signaturesRecombined: this.#recombined,
+      repeats: this.#repeats,
+      inFlight: this.#inFlight,
+      outOfScope: this.#outOfScope,
+      notVerified: this.#notVerified,
+      chainHeads: this.#chainHeads.toSorted((one, other) => (one.node < other.node ? -1 : 1)),
+      findings: this.#totals.finding,
+      notes: this.#totals.note,
+      byCode: Object.fromEntries(this.#byCode),
+      durationMs: Math.round(performance.now() - this.#started),
+    };
+  }
+
+  #apply(admitted: Admitted): void {
+    switch (admitted.kind) {
+      case "request":
+        this.#requests++;
+        this.#sessions.request(admitted, this.#keys.get(admitted.body.key)?.proposal.token);
+        this.#signings.request(admitted);
+        return;
+      case "share":
+        this.#signings.share(admitted);
+        return;
+      case "key":
+        if (this.#keys.add(admitted) === "repeat") this.#repeats++;
+        return;
+      case "audit":
+        this.#applyAudit(admitted);
+        return;
+      case "unknown":
+        return;
+    }
+  }
+
+  #applyAudit({ message, body }: Extract<Admitted, { kind: "audit" }>): void {
+    switch (body.type) {
+      case "session-opened":
+      case "session-closed":
+        this.#sessions.event({ message, body });
+        return;
+      case "result":
+      case "failure":
+        this.#signings.closing({ message, body });
+        return;
+      case "node-started":
+      case "ignored":
+        // Their place in the chain is all there is to check.
+        return;
+    }
+  }
+
+  #chainOf(owner: ChainOwner): Chain {
+    let known = this.#chains.get(owner.name);
+    if (known === undefined) {
+      known = { owner, chain: new Chain(owner, this.report) };
+      this.#chains.set(owner.name, known);
+    }
+    return known.chain;
+  }
+}
