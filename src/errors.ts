@@ -39,6 +39,8 @@ export type HsmErrorCode =
   | "ERR_REFUSED_BY_POLICY"
   /** No such algorithm, encoding, hash or size. */
   | "ERR_UNSUPPORTED_MECHANISM"
+  /** What was to be decrypted is no ciphertext of this key. Never says why. */
+  | "ERR_DECRYPT_FAILED"
   /** A request arrived after its own expiry, or too far ahead of it: compare the clocks. */
   | "ERR_EXPIRED"
   /** The same id was used for something else before. */

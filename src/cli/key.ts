@@ -14,6 +14,7 @@ interface GenerateFlags {
   readonly allowSha1?: boolean;
   readonly allowOpaque?: boolean;
   readonly allowRaw?: boolean;
+  readonly decrypt?: boolean;
   readonly proofs: "on-failure" | "always";
 }
 
@@ -30,6 +31,10 @@ export function addKeyCommands(program: Command): void {
     .option("--allow-sha1", "let the nodes sign SHA-1 digests with this key")
     .option("--allow-opaque", "let the nodes pad and sign bytes that are no DigestInfo")
     .option("--allow-raw", "let the nodes sign whole blocks without padding (dangerous)")
+    .option(
+      "--decrypt",
+      "a key for decryption, and for nothing else unless --allow-raw is given too",
+    )
     .option("--proofs <when>", "share proofs: on-failure or always", parseProofs, "on-failure")
     .action(async (flags: GenerateFlags) => {
       const options = program.opts<GlobalOptions>();
@@ -118,8 +123,8 @@ export function addKeyCommands(program: Command): void {
 function policyOf(flags: GenerateFlags): NonNullable<GenerateKeyOptions["policy"]> {
   return {
     encodings: [
-      "pkcs1v15",
-      "pss",
+      ...(flags.decrypt === true ? (["decrypt"] as const) : []),
+      ...(flags.decrypt === true && flags.allowRaw !== true ? [] : (["pkcs1v15", "pss"] as const)),
       ...(flags.allowOpaque === true ? (["pkcs1v15-opaque"] as const) : []),
       ...(flags.allowRaw === true ? (["raw"] as const) : []),
     ],

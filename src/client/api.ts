@@ -6,8 +6,11 @@ import type { PinState } from "../identity/pin-attempts.js";
 
 export type { PinState };
 
-/** How a digest becomes the number that is signed (RFC 8017 section 9). */
-export const encodings = ["pkcs1v15", "pss", "pkcs1v15-opaque", "raw"] as const;
+/**
+ * How a digest becomes the number that is signed (RFC 8017 section 9); and "decrypt", for keys that
+ * may open ciphertexts.
+ */
+export const encodings = ["pkcs1v15", "pss", "pkcs1v15-opaque", "raw", "decrypt"] as const;
 export type Encoding = (typeof encodings)[number];
 
 export const hashes = ["sha1", "sha224", "sha256", "sha384", "sha512"] as const;
@@ -17,7 +20,7 @@ export type Hash = (typeof hashes)[number];
 export interface SignInput {
   /** The key's id: 32 lower-case hex digits. */
   readonly keyId: string;
-  readonly encoding: Encoding;
+  readonly encoding: Exclude<Encoding, "decrypt">;
   /** The digest's algorithm. Absent exactly for "pkcs1v15-opaque" and "raw". */
   readonly hash?: Hash;
   /**
@@ -29,6 +32,24 @@ export interface SignInput {
   readonly saltLength?: number;
 }
 
+/** How a message becomes the number that is encrypted (RFC 8017 section 7). */
+export interface Padding {
+  readonly padding: "pkcs1v15" | "oaep" | "none";
+  /** For "oaep": the label's hash. */
+  readonly hash?: Hash;
+  /** For "oaep": the mask's hash; default `hash`. */
+  readonly maskHash?: Hash;
+  /** For "oaep"; default empty. */
+  readonly label?: Uint8Array;
+}
+
+/** What to decrypt. */
+export interface DecryptInput extends Padding {
+  readonly keyId: string;
+  /** As long as the modulus. */
+  readonly ciphertext: Uint8Array;
+}
+
 export interface CallOptions {
   /** Stop waiting: the call ends in `ERR_ABORTED`. */
   readonly signal?: AbortSignal;
@@ -36,7 +57,11 @@ export interface CallOptions {
   readonly timeoutMs?: number;
 }
 
-/** What the nodes will sign with a key. Each node enforces it by itself. */
+/**
+ * What the nodes will do with a key. Each node enforces it by itself. A key that decrypts can be made
+ * to sign anything, because its ciphertexts are blinded: with "decrypt" there is either nothing else
+ * or "raw" as well, which says the same.
+ */
 export interface KeyPolicy {
   readonly encodings: readonly Encoding[];
   readonly hashes: readonly Hash[];
@@ -131,6 +156,13 @@ export interface SigningSession {
   readonly token: string;
   /** The signature, big-endian, as long as the modulus. */
   sign(input: SignInput, options?: CallOptions): Promise<Uint8Array>;
+  /**
+   * The plaintext; with padding "none" the whole block, as long as the modulus. The nodes and the record see a
+   * blinded ciphertext only. What is no PKCS #1 v1.5 padding decrypts to a pseudorandom message
+   * ("implicit rejection").
+   * @throws HsmError `ERR_DECRYPT_FAILED` for whatever is no ciphertext of the key
+   */
+  decrypt(input: DecryptInput, options?: CallOptions): Promise<Uint8Array>;
   close(): Promise<void>;
 }
 

@@ -17,6 +17,7 @@ export { openHistory, type AuditOptions, type OpenHistory } from "./auditor.js";
 export { IdentityLock } from "./identity-lock.js";
 export { readClientConfig, type ClientConfig } from "./config.js";
 export { parseDigestInfo } from "../scheme/index.js";
+export { encryptTo } from "./padding.js";
 export { verifySignature, type PublicKey } from "./verify.js";
 
 export interface ConnectOptions {

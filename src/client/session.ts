@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 import { setMaxListeners } from "node:events";
 import { describeError, HsmError } from "../errors.js";
 import { toBase64url } from "../identity/encoding.js";
-import { encodeMessage, type GroupKey } from "../scheme/index.js";
+import { blind, encodeMessage, type EncodingInput, type GroupKey } from "../scheme/index.js";
 import { sessionEventVersion } from "../streams/audit-events.js";
 import { isConnected } from "../streams/connection.js";
 import { chainStart, signMessage, type SignedMessage } from "../streams/envelope.js";
@@ -14,19 +14,13 @@ import { formatVersion } from "../streams/fields.js";
 import type { KeyRecord } from "../streams/key-life.js";
 import type { RequestKind } from "../streams/requests.js";
 import { formatSubject, streamNames } from "../streams/subjects.js";
-import type { CallOptions, Hash, SignInput, SigningSession } from "./api.js";
+import type { CallOptions, DecryptInput, SignInput, SigningSession } from "./api.js";
 import { Batcher, type Item } from "./batcher.js";
 import type { Bus } from "./bus.js";
+import { hashLengths, requirePadding, unpad } from "./padding.js";
 import { SigningRun, type Outcome, type RequestFields, type Work } from "./signing-run.js";
 import { within } from "./within.js";
 
-const hashLengths: Readonly<Record<Hash, number>> = {
-  sha1: 20,
-  sha224: 28,
-  sha256: 32,
-  sha384: 48,
-  sha512: 64,
-};
 /** Room for the requests' other fields below the stream's limit of a message. */
 const maxInputBytes = 24 * 1024;
 const closeMs = 2000;
@@ -35,6 +29,9 @@ const graceMs = 150;
 /** How long a request is still brought to the record that missed its own deadline: no gap remains. */
 const recordMs = 600_000;
 const longestSalt = 64;
+
+type Wish = Pick<EncodingInput, "encoding" | "hash" | "data">;
+type Limits = Pick<Item, "deadlineMs" | "call">;
 
 /** What a session needs of its client. */
 export interface SessionContext {
@@ -78,12 +75,41 @@ export class Session implements SigningSession {
     this.#opened().catch(() => undefined);
   }
 
-  async sign(input: SignInput, options: CallOptions = {}): Promise<Uint8Array> {
+  sign(input: SignInput, options: CallOptions = {}): Promise<Uint8Array> {
+    return this.#call(input.keyId, options, async (record, group, limits) => {
+      const salt = saltFor(input);
+      return await this.#power(record, group, input, salt, limits);
+    });
+  }
+
+  decrypt(input: DecryptInput, options: CallOptions = {}): Promise<Uint8Array> {
+    return this.#call(input.keyId, options, async (record, group, limits) => {
+      const identity = this.#context.bus.identity.require();
+      requirePadding(group, input);
+      const { ciphertext: data, unblind } = blind(group, input.ciphertext, randomBytes);
+      const power = this.#power(record, group, { encoding: "decrypt", data }, undefined, limits);
+      return unpad(unblind(await power), input, identity);
+    });
+  }
+
+  /** Within the caller's deadline, with an active key. */
+  async #call(
+    keyId: string,
+    options: CallOptions,
+    run: (record: KeyRecord, group: GroupKey, limits: Limits) => Promise<Uint8Array>,
+  ): Promise<Uint8Array> {
     const timeoutMs = options.timeoutMs ?? this.#context.timeoutMs;
     const deadlineMs = Date.now() + timeoutMs;
     const call = { isOver: false };
+    const start = async (): Promise<Uint8Array> => {
+      this.#requireOpen();
+      const { bus } = this.#context;
+      bus.identity.require();
+      const record = await bus.keys.activeRecord(keyId, this.token);
+      return await run(record, bus.keys.group(record), { deadlineMs, call });
+    };
     try {
-      return await within(this.#sign(input, deadlineMs, call), {
+      return await within(start(), {
         deadlineMs: deadlineMs + graceMs,
         signal: options.signal,
         late: () => new HsmError("ERR_DEADLINE", `no signature within ${timeoutMs} ms`),
@@ -93,20 +119,17 @@ export class Session implements SigningSession {
     }
   }
 
-  async #sign(
-    input: SignInput,
-    deadlineMs: number,
-    call: { isOver: boolean },
+  /** One input's turn with others of its kind: x^d of what the input encodes to. */
+  #power(
+    record: KeyRecord,
+    group: GroupKey,
+    input: Wish,
+    salt: Uint8Array | undefined,
+    limits: Limits,
   ): Promise<Uint8Array> {
-    this.#requireOpen();
-    const { bus } = this.#context;
-    bus.identity.require();
-    const salt = saltFor(input);
-    const record = await bus.keys.activeRecord(input.keyId, this.token);
-    const group = bus.keys.group(record);
     const encoded = encodeMessage(group, { ...input, ...(salt === undefined ? {} : { salt }) });
-    return await new Promise((resolve, reject) => {
-      const item: Item = { data: input.data, encoded, salt, deadlineMs, resolve, reject, call };
+    return new Promise((resolve, reject) => {
+      const item: Item = { data: input.data, encoded, salt, ...limits, resolve, reject };
       this.#batcher(record, group, input).add(item);
     });
   }
@@ -164,8 +187,8 @@ export class Session implements SigningSession {
     return this.#opening;
   }
 
-  #batcher(record: KeyRecord, group: GroupKey, input: SignInput): Batcher {
-    const lane = `${input.keyId} ${input.encoding} ${input.hash ?? ""}`;
+  #batcher(record: KeyRecord, group: GroupKey, input: Wish): Batcher {
+    const lane = `${record.keyId} ${input.encoding} ${input.hash ?? ""}`;
     const known = this.#batchers.get(lane);
     if (known !== undefined) return known;
     // A lane is made again when it is needed: keys come and go.

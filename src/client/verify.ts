@@ -1,5 +1,5 @@
 /** @module Verifying an ordinary RSA signature by its public key: no node, no bus. */
-import { constants, createPublicKey, publicEncrypt } from "node:crypto";
+import { constants, createPublicKey, publicEncrypt, type KeyObject } from "node:crypto";
 import { toBase64url } from "../identity/encoding.js";
 import { encodeMessage, pssSaltOf } from "../scheme/index.js";
 import type { KeyInfo, SignInput } from "./api.js";
@@ -27,11 +27,16 @@ export function verifySignature(
 /** y^e mod N; undefined for what is no number below N of its length. */
 function open(key: PublicKey, signature: Uint8Array): Buffer | undefined {
   if (signature.length !== key.modulus.length) return undefined;
-  const jwk = { kty: "RSA", n: toBase64url(key.modulus), e: toBase64url(key.publicExponent) };
-  const publicKey = createPublicKey({ key: jwk, format: "jwk" });
+  const options = { key: publicKeyObject(key), padding: constants.RSA_NO_PADDING };
   try {
-    return publicEncrypt({ key: publicKey, padding: constants.RSA_NO_PADDING }, signature);
+    return publicEncrypt(options, signature);
   } catch {
     return undefined;
   }
+}
+
+/** The key as node:crypto knows it. */
+export function publicKeyObject({ modulus, publicExponent }: PublicKey): KeyObject {
+  const jwk = { kty: "RSA", n: toBase64url(modulus), e: toBase64url(publicExponent) };
+  return createPublicKey({ key: jwk, format: "jwk" });
 }

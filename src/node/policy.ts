@@ -52,7 +52,12 @@ export function requireAllowed(request: SignRequest, key: KeyEntry, cluster: Clu
   }
   requireState(key, ["active"]);
   if (!record.encodings.includes(request.encoding)) {
-    throw new HsmError("ERR_REFUSED_BY_POLICY", `the key does not sign ${request.encoding}`);
+    throw new HsmError(
+      "ERR_REFUSED_BY_POLICY",
+      request.encoding === "decrypt"
+        ? "the key does not decrypt"
+        : `the key does not sign ${request.encoding}`,
+    );
   }
   if (request.hash !== undefined && !record.hashes.includes(request.hash)) {
     throw new HsmError("ERR_REFUSED_BY_POLICY", `the key does not sign ${request.hash}`);
@@ -119,6 +124,7 @@ const encodings: Readonly<Record<string, Encoding>> = {
   pss: "pss",
   "pkcs1v15-opaque": "pkcs1v15-opaque",
   raw: "raw",
+  decrypt: "decrypt",
 };
 const hashes: Readonly<Record<string, Hash>> = {
   sha1: "sha1",

@@ -4,9 +4,10 @@ import type { HsmClient } from "../client/index.js";
 import { describeError, HsmError } from "../errors.js";
 import type { Logger } from "../log.js";
 import type { Application, Applications } from "./application.js";
+import type { Call, CallContext } from "./calls/call.js";
 import { ckr } from "./ckr.js";
 import { ckrOf, isTransient } from "./errors-to-ckr.js";
-import type { Call, CallContext, Handler } from "./handlers.js";
+import type { Handler } from "./handlers.js";
 import { frame, FrameReader } from "./rpc/framing.js";
 import {
   encodeReply,

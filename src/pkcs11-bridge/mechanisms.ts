@@ -1,5 +1,5 @@
 /** @module From PKCS#11 mechanisms to what the client is asked to sign. */
-import { parseDigestInfo, type Hash, type SignInput } from "../client/index.js";
+import { parseDigestInfo, type Hash, type Padding, type SignInput } from "../client/index.js";
 import { ckm, ckr } from "./ckr.js";
 import { CkrError } from "./errors-to-ckr.js";
 import type { Reader } from "./rpc/codec.js";
@@ -45,6 +45,38 @@ export function readMechanism(reader: Reader): MechanismInput {
     throw new CkrError(ckr.MECHANISM_PARAM_INVALID, "hash or salt length out of range");
   }
   return { mechanism, hash: wireHashes[hash], saltLength, data: reader.bytes() };
+}
+
+/** Mechanism, hashes, label and data, as DECRYPT and ENCRYPT carry them. */
+export interface EncryptionInput {
+  readonly mechanism: number;
+  readonly hash: Hash | undefined;
+  readonly maskHash: Hash | undefined;
+  readonly label: Uint8Array;
+  readonly data: Uint8Array;
+}
+
+/** @throws CkrError MECHANISM_PARAM_INVALID; HsmError `ERR_INVALID_MESSAGE` */
+export function readEncryption(reader: Reader): EncryptionInput {
+  const [mechanism, hash, maskHash] = [reader.u32(), reader.u8(), reader.u8()];
+  if (hash >= wireHashes.length || maskHash >= wireHashes.length) {
+    throw new CkrError(ckr.MECHANISM_PARAM_INVALID, "hash out of range");
+  }
+  const [label, data] = [reader.bytes(), reader.bytes()];
+  return { mechanism, hash: wireHashes[hash], maskHash: wireHashes[maskHash], label, data };
+}
+
+/** @throws CkrError MECHANISM_INVALID, MECHANISM_PARAM_INVALID */
+export function toPadding({ mechanism, hash, maskHash, label }: EncryptionInput): Padding {
+  if (mechanism === ckm.RSA_PKCS) return { padding: "pkcs1v15" };
+  if (mechanism === ckm.RSA_X_509) return { padding: "none" };
+  if (mechanism !== ckm.RSA_PKCS_OAEP) {
+    throw new CkrError(ckr.MECHANISM_INVALID, `no mechanism ${mechanism}`);
+  }
+  if (hash === undefined || maskHash === undefined) {
+    throw new CkrError(ckr.MECHANISM_PARAM_INVALID, "hash missing");
+  }
+  return { padding: "oaep", hash, maskHash, label };
 }
 
 /**

@@ -1,5 +1,5 @@
 /** @module Keys as PKCS#11 objects: handles and attributes (pkcs11.md section 9.2). */
-import type { KeyInfo } from "../client/index.js";
+import type { Hash, KeyInfo } from "../client/index.js";
 import { cka, ckk, ckm, cko } from "./ckr.js";
 import { Writer } from "./rpc/codec.js";
 
@@ -12,9 +12,41 @@ export interface KeyHandles {
 // How a value is written; the module turns numbers into the application's CK_ULONG.
 const kinds = { bytes: 0, bool: 1, number: 2, sensitive: 3, numbers: 4 } as const;
 
-const signMechanisms: readonly number[] = Object.values(ckm).filter(
-  (mechanism) => mechanism !== ckm.RSA_PKCS_KEY_PAIR_GEN,
-);
+const { RSA_PKCS, RSA_X_509, RSA_PKCS_OAEP } = ckm;
+
+const hashMechanisms: Readonly<Record<Hash, { pkcs1: number; pss: number }>> = {
+  sha1: { pkcs1: ckm.SHA1_RSA_PKCS, pss: ckm.SHA1_RSA_PKCS_PSS },
+  sha224: { pkcs1: ckm.SHA224_RSA_PKCS, pss: ckm.SHA224_RSA_PKCS_PSS },
+  sha256: { pkcs1: ckm.SHA256_RSA_PKCS, pss: ckm.SHA256_RSA_PKCS_PSS },
+  sha384: { pkcs1: ckm.SHA384_RSA_PKCS, pss: ckm.SHA384_RSA_PKCS_PSS },
+  sha512: { pkcs1: ckm.SHA512_RSA_PKCS, pss: ckm.SHA512_RSA_PKCS_PSS },
+};
+
+/** What the nodes will do with the key, in PKCS#11's words. */
+function mechanismsOf({ policy }: KeyInfo): number[] {
+  const { encodings, hashes } = policy;
+  const allowed = new Set<number>();
+  for (const encoding of encodings) {
+    if (encoding === "decrypt")
+      [RSA_PKCS, RSA_PKCS_OAEP, RSA_X_509].forEach((one) => allowed.add(one));
+    if (encoding === "raw") allowed.add(RSA_X_509);
+    if (encoding === "pkcs1v15" || encoding === "pkcs1v15-opaque") allowed.add(RSA_PKCS);
+    if (encoding === "pss") allowed.add(ckm.RSA_PKCS_PSS);
+    for (const hash of hashes) {
+      if (encoding === "pkcs1v15") allowed.add(hashMechanisms[hash].pkcs1);
+      if (encoding === "pss") allowed.add(hashMechanisms[hash].pss);
+    }
+  }
+  return [...allowed].toSorted((one, other) => one - other);
+}
+
+function signs({ policy }: KeyInfo): boolean {
+  return policy.encodings.some((encoding) => encoding !== "decrypt");
+}
+
+function decrypts({ policy }: KeyInfo): boolean {
+  return policy.encodings.includes("decrypt");
+}
 
 /** 62 bits of the key id, then one for the half. Bit 63 is left to the module's own objects. */
 export function handlesOf(keyId: string): KeyHandles {
@@ -71,7 +103,7 @@ function common(key: KeyInfo, objectClass: number): AttributeWriter {
     .bytes(cka.MODULUS, key.modulus)
     .bytes(cka.PUBLIC_EXPONENT, key.publicExponent)
     .number(cka.KEY_GEN_MECHANISM, ckm.RSA_PKCS_KEY_PAIR_GEN)
-    .numbers(cka.ALLOWED_MECHANISMS, signMechanisms)
+    .numbers(cka.ALLOWED_MECHANISMS, mechanismsOf(key))
     .bytes(cka.SUBJECT, empty)
     .bytes(cka.START_DATE, empty)
     .bytes(cka.END_DATE, empty)
@@ -83,8 +115,10 @@ function common(key: KeyInfo, objectClass: number): AttributeWriter {
 export function publicObject(key: KeyInfo): Buffer {
   return common(key, cko.PUBLIC_KEY)
     .number(cka.MODULUS_BITS, key.modulusBits)
-    .bools(true, cka.VERIFY, cka.COPYABLE)
-    .bools(false, cka.PRIVATE, cka.TRUSTED, cka.ENCRYPT, cka.WRAP, cka.VERIFY_RECOVER)
+    .bools(true, cka.COPYABLE)
+    .bools(signs(key), cka.VERIFY)
+    .bools(decrypts(key), cka.ENCRYPT)
+    .bools(false, cka.PRIVATE, cka.TRUSTED, cka.WRAP, cka.VERIFY_RECOVER)
     .bools(false, cka.DESTROYABLE)
     .finish(handlesOf(key.keyId).publicKey);
 }
@@ -93,8 +127,10 @@ export function publicObject(key: KeyInfo): Buffer {
 export function privateObject(key: KeyInfo): Buffer {
   return common(key, cko.PRIVATE_KEY)
     .bools(true, cka.PRIVATE, cka.SENSITIVE, cka.ALWAYS_SENSITIVE, cka.NEVER_EXTRACTABLE)
-    .bools(true, cka.SIGN, cka.DESTROYABLE)
-    .bools(false, cka.EXTRACTABLE, cka.DECRYPT, cka.UNWRAP, cka.SIGN_RECOVER, cka.COPYABLE)
+    .bools(true, cka.DESTROYABLE)
+    .bools(signs(key), cka.SIGN)
+    .bools(decrypts(key), cka.DECRYPT)
+    .bools(false, cka.EXTRACTABLE, cka.UNWRAP, cka.SIGN_RECOVER, cka.COPYABLE)
     .bools(false, cka.ALWAYS_AUTHENTICATE, cka.WRAP_WITH_TRUSTED)
     .sensitive(cka.PRIVATE_EXPONENT, cka.PRIME_1, cka.PRIME_2)
     .sensitive(cka.EXPONENT_1, cka.EXPONENT_2, cka.COEFFICIENT)

@@ -1,17 +1,19 @@
 /**
  * @module From data to the encoded message that is signed: EMSA-PKCS1-v1_5 and EMSA-PSS (RFC 8017
- * section 9), an opaque payload in PKCS #1 type 1 padding (PKCS#11's CKM_RSA_PKCS), or a raw block.
+ * section 9), an opaque payload in PKCS #1 type 1 padding (PKCS#11's CKM_RSA_PKCS), or a raw block; and
+ * the block that a decryption begins with, which is raw too.
  */
 import { createHash } from "node:crypto";
 import { HsmError } from "../errors.js";
-import { concatBytes, uint32 } from "./bytes.js";
+import { concatBytes } from "./bytes.js";
 import { digestInfo, hashes } from "./digest-info.js";
+import { mgf1 } from "./mgf1.js";
 import type { Encoding, Hash } from "./types.js";
 
 /** What to encode. */
 export interface EncodingInput {
   readonly encoding: Encoding;
-  /** The digest's hash; absent exactly for "pkcs1v15-opaque" and "raw". */
+  /** The digest's hash; absent exactly for "pkcs1v15-opaque", "raw" and "decrypt". */
   readonly hash?: Hash;
   /** The digest; the payload to pad; or the whole block, as long as the modulus. */
   readonly data: Uint8Array;
@@ -30,11 +32,11 @@ export function encodeMessage(
   { encoding, hash, data, salt }: EncodingInput,
 ): Uint8Array {
   const length = modulusBits / 8;
-  if (!["pkcs1v15", "pss", "pkcs1v15-opaque", "raw"].includes(encoding)) {
+  if (!["pkcs1v15", "pss", "pkcs1v15-opaque", "raw", "decrypt"].includes(encoding)) {
     throw new HsmError("ERR_UNSUPPORTED_MECHANISM", "unknown encoding");
   }
   check((salt !== undefined) === (encoding === "pss"), "a salt exactly for pss");
-  if (encoding === "pkcs1v15-opaque" || encoding === "raw") {
+  if (encoding === "pkcs1v15-opaque" || encoding === "raw" || encoding === "decrypt") {
     check(hash === undefined, `no hash for ${encoding}`);
     if (encoding === "pkcs1v15-opaque") return padType1(data, length);
     check(data.length === length, `a raw block of ${length} bytes, got ${data.length}`);
@@ -90,15 +92,6 @@ export function pssSaltOf(hash: Hash, encodedMessage: Uint8Array): Uint8Array | 
   block[0] = (block[0] ?? 0) & 0x7f;
   const separator = block.findIndex((byte) => byte !== 0);
   return block[separator] === 0x01 ? block.slice(separator + 1) : undefined;
-}
-
-/** RFC 8017 appendix B.2.1. */
-function mgf1(hash: Hash, seed: Uint8Array, length: number): Uint8Array {
-  const blocks: Uint8Array[] = [];
-  for (let counter = 0; counter * hashes[hash].length < length; counter++) {
-    blocks.push(createHash(hash).update(seed).update(uint32(counter)).digest());
-  }
-  return concatBytes(blocks).subarray(0, length);
 }
 
 function check(holds: boolean, expected: string): void {

@@ -3,9 +3,11 @@
  * "Practical Threshold Signatures", EUROCRYPT 2000), hardened. Pure: no I/O, no clock, no log;
  * randomness is a parameter.
  */
+export { blind, type Blinded } from "./blind.js";
 export { combine, combineReceived, verifySignature } from "./combine.js";
 export { dealKey, type DealOptions, type DealtKey } from "./dealer.js";
 export { parseDigestInfo } from "./digest-info.js";
+export { decodeOaep, decodeType2, encodeOaep, encodeType2, type OaepOptions } from "./eme.js";
 export { encodeMessage, pssSaltOf, type EncodingInput } from "./emsa.js";
 export { groupKeyBytes, parseGroupKey } from "./group-key.js";
 export { type KeyShare, parseKeyShare, serializeKeyShare, verifyKeyShare } from "./key-share.js";

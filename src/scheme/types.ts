@@ -14,8 +14,11 @@ export const maxParties = 32;
 /** e: the only public exponent. It is a prime above every n, which the scheme requires. */
 export const publicExponent = 65537n;
 
-/** How data becomes the number that is signed (RFC 8017 section 9). */
-export type Encoding = "pkcs1v15" | "pss" | "pkcs1v15-opaque" | "raw";
+/**
+ * How data becomes the number that is signed (RFC 8017 section 9). "decrypt" is a raw block as well:
+ * a blinded ciphertext, under a name of its own so that policies and histories can tell.
+ */
+export type Encoding = "pkcs1v15" | "pss" | "pkcs1v15-opaque" | "raw" | "decrypt";
 
 export type Hash = "sha1" | "sha224" | "sha256" | "sha384" | "sha512";
 

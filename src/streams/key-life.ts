@@ -6,7 +6,7 @@
  */
 import type { HsmErrorCode } from "../errors.js";
 import type { Cluster } from "../identity/cluster.js";
-import type { KeyEvent, KeyProposed, KeyReady } from "./keys.js";
+import { isHonestPolicy, type KeyEvent, type KeyProposed, type KeyReady } from "./keys.js";
 
 export type KeyState = "proposed" | "active" | "abandoned" | "destroyed";
 
@@ -82,6 +82,11 @@ function propose(members: Members, event: KeyProposed, hash: string): KeyRecord 
   }
   if (event.threshold > parties || event.minimum < event.threshold || event.minimum > parties) {
     return conflict("threshold, minimum and parties do not fit together");
+  }
+  if (!isHonestPolicy(event.encodings)) {
+    return conflict(
+      "a key that decrypts can be made to sign anything, which its policy does not say",
+    );
   }
   return {
     keyId: event.key,

@@ -66,6 +66,14 @@ export class KeyProposed {
   @MayBeAbsent() @IsTime() readonly expires?: string;
 }
 
+/**
+ * Whether a policy says what it allows. Ciphertexts are blinded, so a key that decrypts makes the
+ * signature of anything for whoever asks: a restriction on what it signs beside that would be a lie.
+ */
+export function isHonestPolicy(encodings: readonly string[]): boolean {
+  return !encodings.includes("decrypt") || encodings.includes("raw") || encodings.length === 1;
+}
+
 /** What every event of a party says. `n` and `prev`: the node's chain. */
 class PartyEvent {
   @IsVersion() readonly version: number = formatVersion;

@@ -15,7 +15,7 @@ describe("verifying by the public key alone", () => {
   };
   const text = Buffer.from("what was signed");
   const inputOf = (
-    encoding: Encoding,
+    encoding: Exclude<Encoding, "decrypt">,
     hash: Hash,
     saltLength?: number,
   ): Parameters<typeof verifySignature>[1] => ({

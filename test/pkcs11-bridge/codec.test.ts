@@ -84,7 +84,7 @@ describe("the protocol's codec", () => {
 
   it("refuses every shortened hello and every longer one", () => {
     const hello = helloPayload();
-    expect(parseHello(hello)).to.include({ version: 1, pid: 4711, program: "raw" });
+    expect(parseHello(hello)).to.include({ version: 2, pid: 4711, program: "raw" });
     for (let length = 0; length < hello.length; length++) {
       expect(() => parseHello(hello.subarray(0, length))).to.throw(HsmError);
     }

@@ -7,6 +7,7 @@ import {
   createHash,
   createPrivateKey,
   generateKeyPair,
+  privateDecrypt,
   privateEncrypt,
   randomBytes,
   type KeyObject,
@@ -16,6 +17,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import type {
   CallOptions,
+  DecryptInput,
   DestroyResult,
   GenerateKeyOptions,
   Hash,
@@ -25,7 +27,9 @@ import type {
   SigningSession,
   SignInput,
 } from "../../src/client/api.js";
+import { unpad } from "../../src/client/padding.js";
 import { HsmError, WrongPinError, type HsmErrorCode } from "../../src/errors.js";
+import { IdentityKey } from "../../src/identity/identity-key.js";
 
 interface StoredKey {
   readonly operationId: string;
@@ -70,6 +74,7 @@ export class FakeClient implements HsmClient {
   readonly #options: FakeOptions;
   readonly #keys: StoredKey[] = [];
   readonly #parsed = new Map<string, KeyObject>();
+  readonly #identity = new IdentityKey(randomBytes(32));
   #wrongPins = 0;
 
   constructor(options: FakeOptions) {
@@ -145,7 +150,12 @@ export class FakeClient implements HsmClient {
       publicExponent: Uint8Array.of(1, 0, 1),
       threshold: 2,
       parties: ["a", "b", "c"],
-      policy: { encodings: ["pkcs1v15"], hashes: ["sha256"], maxInputs: 64, proofs: "on-failure" },
+      policy: {
+        encodings: options.policy?.encodings ?? ["pkcs1v15"],
+        hashes: ["sha256"],
+        maxInputs: 64,
+        proofs: "on-failure",
+      },
       state: "active",
       createdAt: new Date().toISOString(),
     };
@@ -172,6 +182,7 @@ export class FakeClient implements HsmClient {
       id: randomBytes(16).toString("base64url"),
       token,
       sign: (input, options) => this.#sign(input, options),
+      decrypt: (input) => this.#decrypt(input),
       close: async () => {},
     };
   }
@@ -207,6 +218,24 @@ export class FakeClient implements HsmClient {
       throw new WrongPinError(maxWrongPins - this.#wrongPins, "wrong PIN");
     }
     this.#wrongPins = 0;
+  }
+
+  async #decrypt(input: DecryptInput): Promise<Uint8Array> {
+    this.#maybeFail();
+    if (!this.unlocked) throw new HsmError("ERR_NOT_LOGGED_IN", "locked");
+    const stored = this.#keys.find(({ info }) => info.keyId === input.keyId);
+    if (stored === undefined) throw new HsmError("ERR_UNKNOWN_KEY", "no such key");
+    const key = createPrivateKey(stored.pem);
+    if (input.ciphertext.every((byte) => byte === 0)) {
+      throw new HsmError("ERR_DECRYPT_FAILED", "cannot decrypt");
+    }
+    let opened;
+    try {
+      opened = privateDecrypt({ key, padding: constants.RSA_NO_PADDING }, input.ciphertext);
+    } catch {
+      throw new HsmError("ERR_DECRYPT_FAILED", "cannot decrypt");
+    }
+    return unpad(opened, input, this.#identity);
   }
 
   #ticket(): Buffer {

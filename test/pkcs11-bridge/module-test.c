@@ -124,7 +124,7 @@ static void test_initialize(void)
 /* Slots, tokens, sessions, and pointers that are NULL. Needs no daemon. */
 static void test_local(void)
 {
-  CK_SLOT_ID slots[8];
+  CK_SLOT_ID slots[8] = {0};
   CK_ULONG count = 1;
   CK_SLOT_INFO slot;
   CK_TOKEN_INFO token;
@@ -175,8 +175,20 @@ static void test_local(void)
   EXPECT(p11->C_SeedRandom(session, buffer, 1), CKR_RANDOM_SEED_NOT_SUPPORTED);
   EXPECT(p11->C_GetFunctionStatus(session), CKR_FUNCTION_NOT_PARALLEL);
   EXPECT(p11->C_CancelFunction(session), CKR_FUNCTION_NOT_PARALLEL);
-  EXPECT(p11->C_EncryptInit(session, NULL, 0), CKR_FUNCTION_NOT_SUPPORTED);
-  EXPECT(p11->C_WaitForSlotEvent(0, NULL, NULL), CKR_FUNCTION_NOT_SUPPORTED);
+  EXPECT(p11->C_EncryptInit(session, NULL, 0), CKR_ARGUMENTS_BAD);
+  EXPECT(p11->C_DecryptInit(session, NULL, 0), CKR_ARGUMENTS_BAD);
+  EXPECT(p11->C_Encrypt(session, buffer, 1, buffer, &count), CKR_OPERATION_NOT_INITIALIZED);
+  EXPECT(p11->C_Decrypt(session, buffer, 1, buffer, &count), CKR_OPERATION_NOT_INITIALIZED);
+  EXPECT(p11->C_DecryptUpdate(session, buffer, 1, buffer, &count), CKR_OPERATION_NOT_INITIALIZED);
+  EXPECT(p11->C_WaitForSlotEvent(CKF_DONT_BLOCK, &slots[0], NULL), CKR_NO_EVENT);
+  EXPECT(p11->C_WaitForSlotEvent(0, NULL, NULL), CKR_ARGUMENTS_BAD);
+  EXPECT(p11->C_InitToken(0, buffer, 4, buffer), CKR_SESSION_EXISTS);
+  EXPECT(p11->C_InitToken(1, buffer, 4, buffer), CKR_TOKEN_WRITE_PROTECTED);
+  EXPECT(p11->C_InitToken(1, buffer, 4, NULL), CKR_ARGUMENTS_BAD);
+  EXPECT(p11->C_InitPIN(session, buffer, 4), CKR_USER_NOT_LOGGED_IN);
+  EXPECT(p11->C_DeriveKey(session, &mechanism, 1, NULL, 0, NULL), CKR_MECHANISM_INVALID);
+  EXPECT(p11->C_UnwrapKey(session, &mechanism, 1, buffer, 1, NULL, 0, NULL), CKR_MECHANISM_INVALID);
+  EXPECT(p11->C_WrapKey(session, &mechanism, 1, 1, buffer, &count), CKR_KEY_HANDLE_INVALID);
   EXPECT(p11->C_FindObjectsInit(session, NULL, 1), CKR_ARGUMENTS_BAD);
   EXPECT(p11->C_FindObjects(session, NULL, 1, NULL), CKR_ARGUMENTS_BAD);
   EXPECT(p11->C_FindObjectsFinal(session), CKR_OPERATION_NOT_INITIALIZED);
@@ -573,6 +585,86 @@ static void test_digest(const char *argument)
   EXPECT(p11->C_Finalize(NULL), CKR_OK);
 }
 
+static CK_OBJECT_HANDLE find_usable(CK_SESSION_HANDLE session, CK_ATTRIBUTE_TYPE usage)
+{
+  CK_ATTRIBUTE wanted = {usage, &yes, 1};
+  CK_OBJECT_HANDLE found = 0;
+  CK_ULONG count = 0;
+  EXPECT(p11->C_FindObjectsInit(session, &wanted, 1), CKR_OK);
+  EXPECT(p11->C_FindObjects(session, &found, 1, &count), CKR_OK);
+  EXPECT(p11->C_FindObjectsFinal(session), CKR_OK);
+  HOLDS(count == 1);
+  return found;
+}
+
+/* With a decryption key of 2048 bits on the token. */
+static void test_cipher(void)
+{
+  enum { SIZE = 256 };
+  CK_BYTE cipher[SIZE], plain[SIZE], zeros[SIZE] = {0}, text[] = "text", label[] = "label";
+  CK_ULONG size = SIZE;
+  CK_RSA_PKCS_OAEP_PARAMS parameters = {CKM_SHA256, CKG_MGF1_SHA1, CKZ_DATA_SPECIFIED, label, 5};
+  CK_MECHANISM ways[] = {{CKM_RSA_PKCS, NULL, 0}, {CKM_RSA_X_509, NULL, 0}, {CKM_RSA_PKCS_OAEP, &parameters, sizeof parameters}};
+  static const CK_ULONG most[] = {SIZE - 11, SIZE, SIZE - 66};
+  EXPECT(p11->C_Initialize(NULL), CKR_OK);
+  CK_SESSION_HANDLE session = open_session(0);
+  EXPECT(login(session), CKR_OK);
+  CK_OBJECT_HANDLE opener = find_usable(session, CKA_DECRYPT), recipient = find_usable(session, CKA_ENCRYPT);
+  CK_OBJECT_HANDLE signer = find_usable(session, CKA_SIGN);
+  EXPECT(p11->C_EncryptInit(session, ways, opener), CKR_KEY_FUNCTION_NOT_PERMITTED);
+  EXPECT(p11->C_DecryptInit(session, ways, recipient), CKR_KEY_FUNCTION_NOT_PERMITTED);
+  EXPECT(p11->C_DecryptInit(session, ways, signer), CKR_KEY_FUNCTION_NOT_PERMITTED);
+  EXPECT(p11->C_SignInit(session, ways, opener), CKR_KEY_FUNCTION_NOT_PERMITTED);
+  EXPECT(p11->C_DecryptInit(session, ways, 4711), CKR_KEY_HANDLE_INVALID);
+  EXPECT(p11->C_WrapKey(session, ways, recipient, opener, cipher, &size), CKR_KEY_UNEXTRACTABLE);
+  EXPECT(p11->C_WrapKey(session, ways, recipient, recipient, cipher, &size), CKR_KEY_NOT_WRAPPABLE);
+  for (int i = 0; i < 3; i++) {
+    EXPECT(p11->C_EncryptInit(session, &ways[i], recipient), CKR_OK);
+    EXPECT(p11->C_EncryptInit(session, &ways[i], recipient), CKR_OPERATION_ACTIVE);
+    EXPECT(p11->C_Encrypt(session, text, 4, NULL, &size), CKR_OK);
+    HOLDS(size == SIZE);
+    size = SIZE - 1;
+    EXPECT(p11->C_Encrypt(session, text, 4, cipher, &size), CKR_BUFFER_TOO_SMALL);
+    HOLDS(size == SIZE);
+    EXPECT(p11->C_Encrypt(session, text, 4, cipher, &size), CKR_OK);
+    EXPECT(p11->C_Encrypt(session, text, 4, cipher, &size), CKR_OPERATION_NOT_INITIALIZED);
+
+    EXPECT(p11->C_DecryptInit(session, &ways[i], opener), CKR_OK);
+    EXPECT(p11->C_DecryptInit(session, &ways[i], opener), CKR_OPERATION_ACTIVE);
+    EXPECT(p11->C_Decrypt(session, cipher, SIZE, NULL, &size), CKR_OK);
+    HOLDS(size == most[i]);
+    size = 3;
+    EXPECT(p11->C_Decrypt(session, cipher, SIZE, plain, &size), CKR_BUFFER_TOO_SMALL);
+    HOLDS(size == (i == 1 ? SIZE : 4));
+    EXPECT(p11->C_Decrypt(session, cipher, SIZE, plain, &size), CKR_OK);
+    HOLDS(memcmp(plain + size - 4, text, 4) == 0);
+    EXPECT(p11->C_Decrypt(session, cipher, SIZE, plain, &size), CKR_OPERATION_NOT_INITIALIZED);
+
+    size = SIZE;
+    EXPECT(p11->C_EncryptInit(session, &ways[i], recipient), CKR_OK);
+    EXPECT(p11->C_Encrypt(session, zeros, most[i] + (i != 1), cipher, &size), i == 1 ? CKR_OK : CKR_DATA_LEN_RANGE);
+    EXPECT(p11->C_DecryptInit(session, &ways[i], opener), CKR_OK);
+    EXPECT(p11->C_Decrypt(session, cipher, SIZE - 1, plain, &size), CKR_ENCRYPTED_DATA_LEN_RANGE);
+    EXPECT(p11->C_DecryptInit(session, &ways[i], opener), CKR_OK);
+    EXPECT(p11->C_Decrypt(session, NULL, SIZE, plain, &size), CKR_ARGUMENTS_BAD);
+    EXPECT(p11->C_DecryptInit(session, &ways[i], opener), CKR_OK);
+    EXPECT(p11->C_DecryptUpdate(session, cipher, SIZE, plain, &size), CKR_FUNCTION_NOT_SUPPORTED);
+    EXPECT(p11->C_DecryptFinal(session, plain, &size), CKR_OPERATION_NOT_INITIALIZED);
+    size = SIZE;
+    EXPECT(p11->C_DecryptInit(session, &ways[i], opener), CKR_OK);
+    EXPECT(p11->C_Decrypt(session, zeros, SIZE, plain, &size), CKR_ENCRYPTED_DATA_INVALID);
+  }
+  parameters.hashAlg = CKM_MD5;
+  EXPECT(p11->C_DecryptInit(session, &ways[2], opener), CKR_MECHANISM_PARAM_INVALID);
+  parameters = (CK_RSA_PKCS_OAEP_PARAMS){CKM_SHA_1, CKG_MGF1_SHA1, CKZ_DATA_SPECIFIED, NULL, 5};
+  EXPECT(p11->C_DecryptInit(session, &ways[2], opener), CKR_MECHANISM_PARAM_INVALID);
+  parameters.ulSourceDataLen = 0;
+  EXPECT(p11->C_DecryptInit(session, &ways[2], opener), CKR_OK);
+  EXPECT(p11->C_Logout(session), CKR_OK);
+  EXPECT(p11->C_Decrypt(session, cipher, SIZE, plain, &size), CKR_USER_NOT_LOGGED_IN);
+  EXPECT(p11->C_Finalize(NULL), CKR_OK);
+}
+
 int main(int count, char **arguments)
 {
   const char *scenario = count > 2 ? arguments[2] : "", *argument = count > 3 ? arguments[3] : "";
@@ -596,6 +688,7 @@ int main(int count, char **arguments)
   else if (strcmp(scenario, "stale-ticket") == 0) test_stale_ticket();
   else if (strcmp(scenario, "configuration") == 0) test_configuration();
   else if (strcmp(scenario, "digest") == 0) test_digest(argument);
+  else if (strcmp(scenario, "cipher") == 0) test_cipher();
   else return 2;
   return failures == 0 ? 0 : 1;
 }

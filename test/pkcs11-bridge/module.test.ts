@@ -166,13 +166,13 @@ describe("the PKCS#11 module", function () {
     const welcome = Buffer.concat([
       Buffer.from([0, 0, 0, 15]),
       Buffer.from("thsm-p11"),
-      Buffer.from([0, 1, 0, 0, 0, 0, 0]),
+      Buffer.from([0, 2, 0, 0, 0, 0, 0]),
     ]);
     // The answers to the hello and to every request after it.
     const answers: Record<string, (id: Buffer) => Buffer[]> = {
       "noise instead of a welcome": () => [randomBytes(19)],
       "a welcome of another version": () =>
-        [welcome.map((byte, i) => (i === 13 ? 2 : byte))].map((b) => Buffer.from(b)),
+        [welcome.map((byte, i) => (i === 13 ? 3 : byte))].map((b) => Buffer.from(b)),
       "an endless frame": () => [welcome, Buffer.from([0xff, 0xff, 0xff, 0xff])],
       "an empty frame": () => [welcome, Buffer.alloc(4)],
       "a frame that never ends": () => [welcome, Buffer.from([0, 0, 1, 0, 1, 2, 3])],

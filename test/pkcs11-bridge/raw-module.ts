@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { Reader, Writer } from "../../src/pkcs11-bridge/rpc/codec.js";
 import { frame } from "../../src/pkcs11-bridge/rpc/framing.js";
+import { protocolVersion } from "../../src/pkcs11-bridge/rpc/messages.js";
 import { opNumber, type OpName } from "../../src/pkcs11-bridge/rpc/ops.js";
 
 export interface RawReply {
@@ -12,8 +13,11 @@ export interface RawReply {
   readonly body: Buffer;
 }
 
-/** A hello payload; `version` 1 is the daemon's. */
-export function helloPayload(application: Uint8Array = randomBytes(16), version = 1): Buffer {
+/** A hello payload; of the daemon's version unless another is given. */
+export function helloPayload(
+  application: Uint8Array = randomBytes(16),
+  version: number = protocolVersion,
+): Buffer {
   const head = new Writer().fixed(Buffer.from("thsm-p11")).u16(version).u32(0);
   return head.fixed(application).u32(4711).text("raw").finish();
 }

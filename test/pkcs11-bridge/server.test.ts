@@ -9,6 +9,7 @@ import { silentLogger, type Logger } from "../../src/log.js";
 import { ckm, ckr } from "../../src/pkcs11-bridge/ckr.js";
 import { handlesOf } from "../../src/pkcs11-bridge/objects.js";
 import { Reader, Writer } from "../../src/pkcs11-bridge/rpc/codec.js";
+import { protocolVersion } from "../../src/pkcs11-bridge/rpc/messages.js";
 import { Pkcs11Server, type ServerOptions } from "../../src/pkcs11-bridge/server.js";
 import { FakeClient } from "./fake-client.js";
 import { helloPayload, RawModule } from "./raw-module.js";
@@ -187,7 +188,7 @@ describe("the daemon", () => {
       const module = await RawModule.dial(socketPath);
       module.send(helloPayload(randomBytes(16), 7));
       const welcome = await module.receive();
-      expect(welcome?.readUInt16BE(8)).to.equal(1);
+      expect(welcome?.readUInt16BE(8)).to.equal(protocolVersion);
       expect(welcome?.at(-1)).to.equal(1);
       expect(await module.receive()).to.equal(undefined);
     });
@@ -310,7 +311,13 @@ describe("the daemon", () => {
       await a.login("dns", "1234");
       const operation = randomBytes(16);
       const body = (): Writer =>
-        new Writer().text("dns").fixed(operation).text("").bytes(Uint8Array.of(0xab, 1)).u16(1024);
+        new Writer()
+          .text("dns")
+          .fixed(operation)
+          .text("")
+          .bytes(Uint8Array.of(0xab, 1))
+          .u16(1024)
+          .u8(0);
       const [first, second] = await Promise.all([
         a.call("generate", body()),
         b.call("generate", body()),

@@ -12,6 +12,7 @@ enum { ID_MAX = 255, LABEL_MAX = 255, DEFAULT_ID_SIZE = 20, OPERATION_SIZE = 16 
 struct wish {
   CK_ULONG bits;
   bool on_token;
+  enum { UNSAID, NO, YES } signs, decrypts;
   const CK_ATTRIBUTE *label;
   const CK_ATTRIBUTE *id;
 };
@@ -64,7 +65,6 @@ static CK_RV take_common(struct wish *wish, const CK_ATTRIBUTE *attribute)
   /* Asked for by Knot, pkcs11-tool and others as a matter of course. The key has what it has:
      these read as FALSE afterwards, or as the token's own value. */
   case CKA_ENCRYPT:
-  case CKA_DECRYPT:
   case CKA_WRAP:
   case CKA_UNWRAP:
   case CKA_DERIVE:
@@ -100,8 +100,8 @@ static CK_RV take_public(struct wish *wish, const CK_ATTRIBUTE *attribute)
   case CKA_PRIVATE:
   case CKA_TRUSTED:
     return require_bool(attribute, false);
-  case CKA_VERIFY:
-    return require_bool(attribute, true);
+  case CKA_VERIFY: /* what the key is for, the private half says */
+    return attribute_bool(attribute, &value) ? CKR_OK : CKR_ATTRIBUTE_VALUE_INVALID;
   case CKA_PUBLIC_EXPONENT:
     return require_f4(attribute);
   case CKA_MODULUS_BITS:
@@ -113,6 +113,7 @@ static CK_RV take_public(struct wish *wish, const CK_ATTRIBUTE *attribute)
 
 static CK_RV take_private(struct wish *wish, const CK_ATTRIBUTE *attribute)
 {
+  bool value;
   switch (attribute->type) {
   case CKA_CLASS:
     return require_number(attribute, CKO_PRIVATE_KEY);
@@ -121,8 +122,15 @@ static CK_RV take_private(struct wish *wish, const CK_ATTRIBUTE *attribute)
     return require_bool(attribute, true);
   case CKA_PRIVATE:
   case CKA_SENSITIVE:
-  case CKA_SIGN:
     return require_bool(attribute, true);
+  case CKA_SIGN:
+    if (!attribute_bool(attribute, &value)) return CKR_ATTRIBUTE_VALUE_INVALID;
+    wish->signs = value ? YES : NO;
+    return CKR_OK;
+  case CKA_DECRYPT:
+    if (!attribute_bool(attribute, &value)) return CKR_ATTRIBUTE_VALUE_INVALID;
+    wish->decrypts = value ? YES : NO;
+    return CKR_OK;
   case CKA_EXTRACTABLE:
   case CKA_ALWAYS_AUTHENTICATE:
   case CKA_WRAP_WITH_TRUSTED:
@@ -147,6 +155,7 @@ static CK_RV take_template(struct wish *wish, taker *take, const CK_ATTRIBUTE *t
 static CK_RV check_wish(const struct wish *wish)
 {
   if (wish->bits == 0 || !wish->on_token) return CKR_TEMPLATE_INCOMPLETE;
+  if (wish->signs == NO && wish->decrypts != YES) return CKR_TEMPLATE_INCONSISTENT;
   bool offered = wish->bits == 1024 || wish->bits == 2048 || wish->bits == 3072 || wish->bits == 4096;
   return offered ? CKR_OK : CKR_KEY_SIZE_RANGE;
 }
@@ -163,6 +172,8 @@ static bool write_wish(struct writer *body, const struct wish *wish, const char 
   if (wish->id != NULL) write_bytes(body, wish->id->pValue, wish->id->ulValueLen);
   else write_bytes(body, id, sizeof id);
   write_u16(body, (uint16_t)wish->bits);
+  /* A key is for one of the two. Whoever asks for both, as Knot does for every key, wants to sign. */
+  write_u8(body, wish->decrypts == YES && wish->signs != YES);
   return !body->failed;
 }
 

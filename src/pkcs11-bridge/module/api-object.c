@@ -126,6 +126,8 @@ static CK_RV set_public_key_attribute(struct object *object, const CK_ATTRIBUTE 
     return attribute_bool(attribute, &value) && !value ? CKR_OK : CKR_ATTRIBUTE_VALUE_INVALID;
   case CKA_VERIFY:
   case CKA_ENCRYPT:
+    if (!attribute_bool(attribute, &value)) return CKR_ATTRIBUTE_VALUE_INVALID;
+    return object_set_bool(object, attribute->type, value) ? CKR_OK : CKR_HOST_MEMORY;
   case CKA_WRAP:
   case CKA_VERIFY_RECOVER:
   case CKA_DERIVE:
@@ -140,8 +142,8 @@ static CK_RV set_public_key_attribute(struct object *object, const CK_ATTRIBUTE 
 
 static bool set_defaults(struct object *object)
 {
-  static const CK_ATTRIBUTE_TYPE yes[] = {CKA_VERIFY, CKA_MODIFIABLE, CKA_COPYABLE, CKA_DESTROYABLE};
-  static const CK_ATTRIBUTE_TYPE no[] = {CKA_TOKEN, CKA_PRIVATE, CKA_TRUSTED, CKA_ENCRYPT, CKA_WRAP,
+  static const CK_ATTRIBUTE_TYPE yes[] = {CKA_VERIFY, CKA_ENCRYPT, CKA_MODIFIABLE, CKA_COPYABLE, CKA_DESTROYABLE};
+  static const CK_ATTRIBUTE_TYPE no[] = {CKA_TOKEN, CKA_PRIVATE, CKA_TRUSTED, CKA_WRAP,
                                          CKA_VERIFY_RECOVER, CKA_DERIVE, CKA_LOCAL};
   static const CK_ATTRIBUTE_TYPE empty[] = {CKA_LABEL, CKA_ID, CKA_SUBJECT, CKA_START_DATE, CKA_END_DATE};
   bool good = object_set_number(object, CKA_CLASS, CKO_PUBLIC_KEY) &&

@@ -1,28 +1,13 @@
 /* Signing: PKCS#11 v2.40 section 5.11. Init and length queries are local; one call a signature. */
 #include <string.h>
 
-#include "keys.h"
 #include "login.h"
 #include "module.h"
 #include "operation.h"
 
 CK_RV C_SignInit(CK_SESSION_HANDLE handle, CK_MECHANISM_PTR mechanism, CK_OBJECT_HANDLE key)
 {
-  struct session *session;
-  CK_RV result = module_enter_session(handle, &session);
-  if (result != CKR_OK) return result;
-  if (mechanism == NULL) return module_leave_with(CKR_ARGUMENTS_BAD);
-  if (token_find(&module.tokens[session->slot], key) == NULL) {
-    /* A handle from before our start, or of a key made elsewhere since the last search. */
-    uint64_t generation = module.generation;
-    CK_SLOT_ID slot = session->slot;
-    module_leave();
-    result = keys_refresh(generation, slot);
-    if (result == CKR_OK) result = module_enter_session(handle, &session);
-    if (result != CKR_OK) return result;
-  }
-  const struct token *token = &module.tokens[session->slot];
-  return module_leave_with(operation_init(&session->sign, token, mechanism, token_find(token, key), CKF_SIGN));
+  return operation_start(handle, mechanism, key, CKF_SIGN);
 }
 
 /* Asks the daemon. `operation` is a copy of our own, and no lock is held. */

@@ -6,12 +6,7 @@
 
 CK_RV C_VerifyInit(CK_SESSION_HANDLE handle, CK_MECHANISM_PTR mechanism, CK_OBJECT_HANDLE key)
 {
-  struct session *session;
-  CK_RV result = module_enter_session(handle, &session);
-  if (result != CKR_OK) return result;
-  if (mechanism == NULL) return module_leave_with(CKR_ARGUMENTS_BAD);
-  const struct token *token = &module.tokens[session->slot];
-  return module_leave_with(operation_init(&session->verify, token, mechanism, token_find(token, key), CKF_VERIFY));
+  return operation_start(handle, mechanism, key, CKF_VERIFY);
 }
 
 static CK_RV request_verdict(uint64_t generation, unsigned timeout_ms, struct operation *operation,

@@ -12,7 +12,7 @@
 
 static const char magic[8] = {'t', 'h', 's', 'm', '-', 'p', '1', '1'};
 
-enum { VERSION = 1, FEATURES = 0, PROGRAM_MAX = 64, WELCOME_SIZE = 15 };
+enum { VERSION = 2, FEATURES = 0, PROGRAM_MAX = 64, WELCOME_SIZE = 15 };
 enum status { STATUS_WELCOME = 0, STATUS_VERSION = 1, STATUS_BUSY = 2 };
 
 static enum greeting incompatible(uint16_t version)

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "keys.h"
 #include "module.h"
 
 enum { PKCS1_OVERHEAD = 11 }; /* RFC 8017 section 7.2: two bytes, eight of padding, a zero */
@@ -15,8 +16,29 @@ static bool copy_number(const struct object *key, CK_ATTRIBUTE_TYPE type, uint8_
   return true;
 }
 
-CK_RV operation_init(struct operation *operation, const struct token *token, const CK_MECHANISM *mechanism,
-                     const struct object *key, CK_FLAGS purpose)
+static CK_ATTRIBUTE_TYPE permission_for(CK_FLAGS purpose)
+{
+  switch (purpose) {
+  case CKF_SIGN: return CKA_SIGN;
+  case CKF_VERIFY: return CKA_VERIFY;
+  case CKF_ENCRYPT: return CKA_ENCRYPT;
+  default: return CKA_DECRYPT;
+  }
+}
+
+struct operation *operation_of(struct session *session, CK_FLAGS purpose)
+{
+  switch (purpose) {
+  case CKF_SIGN: return &session->sign;
+  case CKF_VERIFY: return &session->verify;
+  case CKF_ENCRYPT: return &session->encrypt;
+  default: return &session->decrypt;
+  }
+}
+
+/* Within module_enter(). */
+static CK_RV init(struct operation *operation, const struct token *token, const CK_MECHANISM *mechanism,
+                  const struct object *key, CK_FLAGS purpose)
 {
   if (operation->stage != STAGE_NONE) return CKR_OPERATION_ACTIVE;
   struct mechanism parsed;
@@ -24,7 +46,7 @@ CK_RV operation_init(struct operation *operation, const struct token *token, con
   if (result != CKR_OK) return result;
   if (key == NULL) return CKR_KEY_HANDLE_INVALID;
   if (!token_shows(token, key)) return CKR_USER_NOT_LOGGED_IN;
-  if (!object_is(key, purpose == CKF_SIGN ? CKA_SIGN : CKA_VERIFY)) return CKR_KEY_FUNCTION_NOT_PERMITTED;
+  if (!object_is(key, permission_for(purpose))) return CKR_KEY_FUNCTION_NOT_PERMITTED;
   *operation = (struct operation){.stage = STAGE_NONE, .mechanism = parsed, .key = key->handle};
   bool has_numbers = copy_number(key, CKA_MODULUS, operation->modulus, MODULUS_MAX, &operation->modulus_size) &&
                      copy_number(key, CKA_PUBLIC_EXPONENT, operation->exponent, EXPONENT_MAX, &operation->exponent_size);
@@ -32,6 +54,25 @@ CK_RV operation_init(struct operation *operation, const struct token *token, con
   if (parsed.hashes) hash_start(&operation->hash, parsed.hash);
   operation->stage = STAGE_READY;
   return CKR_OK;
+}
+
+CK_RV operation_start(CK_SESSION_HANDLE handle, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key, CK_FLAGS purpose)
+{
+  struct session *session;
+  CK_RV result = module_enter_session(handle, &session);
+  if (result != CKR_OK) return result;
+  if (mechanism == NULL) return module_leave_with(CKR_ARGUMENTS_BAD);
+  if (token_find(&module.tokens[session->slot], key) == NULL && (key & HANDLE_LOCAL) == 0) {
+    /* A handle from before our start, or of a key made elsewhere since the last search. */
+    uint64_t generation = module.generation;
+    CK_SLOT_ID slot = session->slot;
+    module_leave();
+    result = keys_refresh(generation, slot);
+    if (result == CKR_OK) result = module_enter_session(handle, &session);
+    if (result != CKR_OK) return result;
+  }
+  const struct token *token = &module.tokens[session->slot];
+  return module_leave_with(init(operation_of(session, purpose), token, mechanism, token_find(token, key), purpose));
 }
 
 CK_RV operation_feed(struct operation *operation, const uint8_t *data, size_t size)
@@ -44,11 +85,6 @@ CK_RV operation_feed(struct operation *operation, const uint8_t *data, size_t si
   if (size > 0) memcpy(operation->data + operation->data_size, data, size);
   operation->data_size += size;
   return CKR_OK;
-}
-
-static struct operation *operation_of(struct session *session, CK_FLAGS purpose)
-{
-  return purpose == CKF_SIGN ? &session->sign : &session->verify;
 }
 
 CK_RV operation_update(struct session *session, CK_FLAGS purpose, const uint8_t *part, size_t size)

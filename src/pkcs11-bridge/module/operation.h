@@ -1,4 +1,4 @@
-/* What signing and verifying have in common: the key, the mechanism and the data so far. */
+/* What all operations with a key have in common: the key, the mechanism and the data so far. */
 #ifndef THSM_OPERATION_H
 #define THSM_OPERATION_H
 
@@ -6,9 +6,9 @@
 #include "token.h"
 #include "wire.h"
 
-/* Sets the operation up for `purpose`, CKF_SIGN or CKF_VERIFY. Within module_enter(). */
-CK_RV operation_init(struct operation *operation, const struct token *token, const CK_MECHANISM *mechanism,
-                     const struct object *key, CK_FLAGS purpose);
+/* C_SignInit and its like, for CKF_SIGN, CKF_VERIFY, CKF_ENCRYPT or CKF_DECRYPT. */
+CK_RV operation_start(CK_SESSION_HANDLE handle, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key, CK_FLAGS purpose);
+struct operation *operation_of(struct session *session, CK_FLAGS purpose);
 /*
  * C_SignUpdate and C_VerifyUpdate, within module_enter(); leaves. An error ends the operation.
  */

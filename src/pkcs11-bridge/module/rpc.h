@@ -13,7 +13,9 @@ enum op {
   OP_SIGN = 5,
   OP_VERIFY = 6,
   OP_GENERATE = 7,
-  OP_DESTROY = 8
+  OP_DESTROY = 8,
+  OP_DECRYPT = 9,
+  OP_ENCRYPT = 10
 };
 
 struct call {

@@ -14,7 +14,7 @@ enum { MODULUS_MAX = 512, EXPONENT_MAX = 8 };
 /* TAKEN: a thread is working on the operation outside the lock. */
 enum stage { STAGE_NONE, STAGE_READY, STAGE_UPDATED, STAGE_TAKEN };
 
-/* A signature or verification between Init and its end. */
+/* A use of a key between Init and its end. */
 struct operation {
   enum stage stage;
   struct mechanism mechanism;
@@ -47,6 +47,8 @@ struct session {
   struct find find;
   struct operation sign;
   struct operation verify;
+  struct operation encrypt;
+  struct operation decrypt;
   struct digest digest;
 };
 

@@ -16,6 +16,12 @@ export class Reader {
     return this.fixed(1).readUInt8();
   }
 
+  bool(): boolean {
+    const value = this.u8();
+    if (value > 1) throw new HsmError("ERR_INVALID_MESSAGE", `${value} is no boolean`);
+    return value === 1;
+  }
+
   u16(): number {
     return this.fixed(2).readUInt16BE();
   }

@@ -2,7 +2,7 @@
 import { HsmError } from "../../errors.js";
 import { Reader, Writer } from "./codec.js";
 
-export const protocolVersion = 1;
+export const protocolVersion = 2;
 const magic: Buffer = Buffer.from("thsm-p11", "ascii");
 const maxProgramBytes = 64;
 

@@ -1,5 +1,10 @@
 /** @module The protocol's calls: their numbers, and the bodies of their requests. */
-import { readMechanism, type MechanismInput } from "../mechanisms.js";
+import {
+  readEncryption,
+  readMechanism,
+  type EncryptionInput,
+  type MechanismInput,
+} from "../mechanisms.js";
 import type { Reader } from "./codec.js";
 
 /** In the order of their numbers, from 1 on. */
@@ -12,6 +17,8 @@ export const opNames = [
   "verify",
   "generate",
   "destroy",
+  "decrypt",
+  "encrypt",
 ] as const;
 export type OpName = (typeof opNames)[number];
 
@@ -47,8 +54,20 @@ export interface Requests {
     readonly label: Uint8Array;
     readonly id: Uint8Array;
     readonly modulusBits: number;
+    /** A key for decryption and nothing else, in place of one that signs. */
+    readonly decrypts: boolean;
   };
   readonly destroy: { readonly token: string; readonly handle: bigint };
+  readonly decrypt: {
+    readonly token: string;
+    readonly handle: bigint;
+    readonly input: EncryptionInput;
+  };
+  readonly encrypt: {
+    readonly modulus: Uint8Array;
+    readonly publicExponent: Uint8Array;
+    readonly input: EncryptionInput;
+  };
 }
 
 type Parsers = { readonly [Name in OpName]: (reader: Reader) => Requests[Name] };
@@ -80,6 +99,17 @@ export const parsers: Parsers = {
     label: reader.bytes(),
     id: reader.bytes(),
     modulusBits: reader.u16(),
+    decrypts: reader.bool(),
   }),
   destroy: (reader) => ({ token: reader.text(), handle: reader.u64() }),
+  decrypt: (reader) => ({
+    token: reader.text(),
+    handle: reader.u64(),
+    input: readEncryption(reader),
+  }),
+  encrypt: (reader) => ({
+    modulus: reader.bytes(),
+    publicExponent: reader.bytes(),
+    input: readEncryption(reader),
+  }),
 };

@@ -1,0 +1,54 @@
+/** @module Logging in and out. The application's login is ours to keep, the PIN the client's to check. */
+import type { HsmClient } from "../../client/index.js";
+import { HsmError } from "../../errors.js";
+import type { Application, Applications } from "../application.js";
+import { Writer } from "../rpc/codec.js";
+import { parsers } from "../rpc/ops.js";
+import { assertToken, noBody, prepared, utf8, type Calls } from "./call.js";
+
+export function loginCalls(applications: Applications): Calls<"login" | "resume" | "logout"> {
+  async function logIn<Result>(
+    application: Application,
+    client: HsmClient,
+    token: string,
+    unlock: () => Promise<Result>,
+  ): Promise<Result> {
+    application.pendingLogins++;
+    try {
+      const result = await unlock();
+      // The application may have gone while the key was derived.
+      if (application.sockets > 0) application.logins.add(token);
+      application.log.info({ token }, "logged in");
+      return result;
+    } finally {
+      application.pendingLogins--;
+      applications.lockIfUnused(client);
+    }
+  }
+
+  return {
+    login: prepared(parsers.login, async ({ token, pin }, { application, client }) => {
+      assertToken(client, token);
+      const ticket = await logIn(application, client, token, () => client.unlock(pinText(pin)));
+      return new Writer().bytes(ticket).finish();
+    }),
+
+    resume: prepared(parsers.resume, async ({ token, ticket }, { application, client }) => {
+      assertToken(client, token);
+      await logIn(application, client, token, () => client.unlockWithTicket(ticket));
+      return noBody;
+    }),
+
+    logout: prepared(parsers.logout, async ({ token }, { application, client }) => {
+      if (application.logins.delete(token)) application.log.info({ token }, "logged out");
+      applications.lockIfUnused(client);
+      return noBody;
+    }),
+  };
+}
+
+function pinText(pin: Uint8Array): string {
+  const text = utf8(pin);
+  if (text === undefined) throw new HsmError("ERR_WRONG_PIN", "PIN is not UTF-8");
+  return text;
+}
