@@ -1,51 +1,37 @@
 /**
- * @module A whole cluster's files in one directory, for `thsm dev` and `thsm init`: every
- * participant gets a folder of its own with all it needs and nothing of the others' secrets.
+ * @module A cluster's files out of the public halves of its members and servers, for `thsm cluster
+ * create`; and for `thsm init` and `thsm dev`, which make the private halves in the same directory.
  * Paths in a file are relative to it, but for those that name a place on the participant's machine.
  */
 import { randomInt } from "node:crypto";
-import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { isIP } from "node:net";
-import { dirname, join } from "node:path";
-import { createUser } from "@nats-io/nkeys";
+import { join } from "node:path";
 import { stringify } from "smol-toml";
 import { HsmError } from "../errors.js";
-import { createIdentityFile } from "../identity/identity-file.js";
-import { writeSecretFile } from "../identity/secret-file.js";
-import {
-  isLoopback,
-  renderNatsConfig,
-  type NatsConfigInput,
-  type NatsUser,
-  type TlsFiles,
-} from "./nats-config.js";
+import { readCluster } from "../identity/cluster.js";
+import type { Protection } from "../identity/identity-file.js";
+import { isLoopback } from "../identity/names.js";
+import { newRecoveryCode } from "../identity/recovery-code.js";
+import { readSecretFile, writeSecretFile } from "../identity/secret-file.js";
+import { createMember, type MemberPlan } from "./member-files.js";
+import { renderNatsConfig, type NatsConfigInput, type TlsFiles } from "./nats-config.js";
 import { provisioner } from "./nats-permissions.js";
-import { createTls, type Certificate, type TlsCertificates } from "./tls.js";
+import { type PartRole, type PublicPart } from "./public-part.js";
+import { Authority } from "./tls.js";
 
-/** The folders below a cluster's directory. */
-export interface ClusterFolders {
-  /** By the server's name: `nats`, or `nats-1`, `nats-2` and so on. */
-  nats(server: string): string;
-  node(name: string): string;
-  readonly client: string;
-  readonly operator: string;
-  readonly auditor: string;
-  readonly provisioner: string;
-  /** The CAs' private keys, when there is TLS. */
-  readonly ca: string;
-}
+/** The folder of each participant below a cluster's directory. */
+export type FolderOf = (part: Pick<PublicPart, "role" | "name">) => string;
 
 export interface ClusterPlan {
-  /** Exists and is empty. */
   readonly dir: string;
-  readonly folders: ClusterFolders;
+  readonly folderOf: FolderOf;
   readonly name: string;
-  /** How many nodes, named n1, n2, … */
-  readonly parties: number;
-  readonly threshold: number;
-  readonly token: string;
-  /** Where members find the NATS servers: one host, or one for each server of a NATS cluster. */
-  readonly hosts: readonly string[];
+  /** How many nodes sign with new keys; the clients' default, a majority, when absent. */
+  readonly threshold?: number;
+  readonly tokens: readonly { readonly name: string; readonly clients: readonly string[] }[];
+  /** Where members find the NATS servers, when not at the first host of each, at `port`. */
+  readonly servers?: readonly string[];
   readonly port: number;
   /** Where a NATS server finds its folder and keeps its streams, on its machine. */
   readonly natsDir: string;
@@ -60,27 +46,17 @@ export interface ClusterPlan {
   readonly dataDir: string;
   /** The daemon's socket, an absolute path. */
   readonly socket: string;
+  /** Where a client counts wrong PINs; beside its identity when absent. */
+  readonly pinAttemptsFile?: string;
   /** File with the PIN as the client sees it, so that the command line need not ask. */
   readonly pinSource?: string;
   /** With TLS and certificates for everybody; needed unless all hosts are loopback addresses. */
   readonly tls: boolean;
 }
 
-interface Made {
-  readonly name: string;
-  readonly identity: string;
-  readonly login: string;
-}
-
-function user({ name, login: nkey }: Made): NatsUser {
-  return { name, nkey };
-}
-
-const clientName = "c1";
-const operatorName = "op";
-const auditorName = "auditor";
-const archiverName = "archiver";
 const routePort = 6222;
+/** Below a cluster's directory; of no member. */
+export const caFolder = "ca";
 
 /**
  * Makes `dir` and has `fill` write into it. Nothing is left behind when that fails: half a cluster
@@ -101,47 +77,127 @@ export async function fillDirectory(dir: string, fill: () => Promise<void>): Pro
   }
 }
 
-/** Writes all files but the PIN's; returns the PIN, which is nowhere else. */
-export async function createClusterFiles(plan: ClusterPlan): Promise<string> {
-  const { folders } = plan;
-  const at = (...parts: string[]): string => join(plan.dir, ...parts);
-  const pin = String(randomInt(10_000_000, 100_000_000));
-  const names = Array.from({ length: plan.parties }, (_, index) => `n${index + 1}`);
+/** All members of a cluster whose keys are made in one place. */
+export interface WholeClusterPlan extends Omit<ClusterPlan, "tokens"> {
+  /** How many nodes, named n1, n2, … */
+  readonly parties: number;
+  readonly token: string;
+  /** One host, or one for each server of a NATS cluster. */
+  readonly hosts: readonly string[];
+}
 
-  const nodes = await Promise.all(names.map((name) => createMember(at(folders.node(name)), name)));
-  const client = await createMember(at(folders.client), clientName, pin);
-  const operator = await createMember(at(folders.operator), operatorName);
-  const auditor = await createMember(at(folders.auditor), auditorName);
-  const provisionerLogin = await createLogin(at(folders.provisioner, "login.nk"));
-  const archiverLogin = await createLogin(at(folders.auditor, "archiver.nk"));
+const clientName = "c1";
 
-  const memberFolders = new Map([
-    ...names.map((name) => [name, at(folders.node(name))] as const),
-    [clientName, at(folders.client)],
-    [operatorName, at(folders.operator)],
-    [auditorName, at(folders.auditor)],
-    [provisioner, at(folders.provisioner)],
-  ]);
-  const servers = serverNames(plan);
-  for (const server of servers)
-    await mkdir(at(folders.nats(server)), { recursive: true, mode: 0o700 });
-  if (plan.tls) await writeCertificates(plan, memberFolders);
+/**
+ * Makes every participant's keys in its folder, and a cluster of them. Returns the client's PIN and
+ * recovery code, which are nowhere else.
+ */
+export async function createWholeCluster(plan: WholeClusterPlan): Promise<Required<Protection>> {
+  const { parties, hosts, tls, token } = plan;
+  const protection = {
+    pin: String(randomInt(10_000_000, 100_000_000)),
+    recoveryCode: newRecoveryCode(),
+  };
+  const wanted: Pick<MemberPlan, "role" | "name" | "hosts" | "protection">[] = [
+    ...Array.from({ length: parties }, (_, i) => ({ role: "node" as const, name: `n${i + 1}` })),
+    { role: "client", name: clientName, protection },
+    { role: "operator", name: "op" },
+    { role: "auditor", name: "auditor" },
+    ...hosts.map((host, i) => {
+      const name = hosts.length === 1 ? "nats" : `nats-${i + 1}`;
+      return { role: "server" as const, name, hosts: [host] };
+    }),
+  ];
+  const parts = await Promise.all(
+    wanted.map((one) => createMember({ ...one, tls, dir: join(plan.dir, plan.folderOf(one)) })),
+  );
+  await assembleCluster({ ...plan, tokens: [{ name: token, clients: [clientName] }] }, parts);
+  return protection;
+}
 
-  const clusterText = stringify({
+/**
+ * Writes into each participant's folder what it needs to know of the others, its configuration and its
+ * certificate. Makes what belongs to whoever puts the cluster together: the provisioner, and the CAs
+ * unless they are there already.
+ * @throws HsmError `ERR_INVALID_ARGUMENT`, `ERR_INVALID_CONFIG` for parts that do not fit together
+ */
+export async function assembleCluster(
+  plan: ClusterPlan,
+  members: readonly PublicPart[],
+): Promise<void> {
+  const own = { role: "provisioner", name: provisioner } as const;
+  const made = await createMember({
+    ...own,
+    dir: join(plan.dir, plan.folderOf(own)),
+    tls: plan.tls,
+  });
+  const parts = [...members, made];
+  requireDistinctNames(parts);
+  for (const part of parts) await mkdir(folder(plan, part), { recursive: true, mode: 0o700 });
+  await writeClusterFile(plan, parts);
+  await writeConfigs(plan, parts);
+  if (plan.tls) await writeCertificates(plan, parts);
+}
+
+function folder({ dir, folderOf }: ClusterPlan, part: PublicPart): string {
+  return join(dir, folderOf(part));
+}
+
+function ofRole(parts: readonly PublicPart[], role: PartRole): readonly PublicPart[] {
+  return parts.filter((part) => part.role === role);
+}
+
+/** A name is a folder, an inbox and a line in a certificate. */
+function requireDistinctNames(parts: readonly PublicPart[]): void {
+  const seen = new Set([caFolder]);
+  for (const { name } of parts) {
+    if (seen.has(name)) {
+      throw new HsmError("ERR_INVALID_ARGUMENT", `the name ${name} is taken: choose another one`);
+    }
+    seen.add(name);
+  }
+  if (ofRole(parts, "server").length === 0) {
+    throw new HsmError(
+      "ERR_INVALID_ARGUMENT",
+      "there is no server: thsm identity create --role server",
+    );
+  }
+}
+
+async function writeClusterFile(plan: ClusterPlan, parts: readonly PublicPart[]): Promise<void> {
+  const entries = (role: PartRole): object[] =>
+    ofRole(parts, role).map(({ name, identity, login }) => ({ name, identity, login }));
+  const scheme = plan.tls ? "tls" : "nats";
+  const text = stringify({
     version: 1,
     name: plan.name,
-    servers: plan.hosts.map((host) => `${plan.tls ? "tls" : "nats"}://${host}:${plan.port}`),
+    servers:
+      plan.servers ??
+      ofRole(parts, "server").map(
+        ({ hosts = [] }) => `${scheme}://${urlHost(hosts[0])}:${plan.port}`,
+      ),
     ...(plan.tls ? { tlsCa: "ca.pem" } : {}),
-    node: nodes,
-    client: [client],
-    operator: [operator],
-    auditor: [auditor],
-    token: [{ name: plan.token, clients: [clientName] }],
+    node: entries("node"),
+    client: entries("client"),
+    operator: entries("operator"),
+    auditor: entries("auditor"),
+    token: plan.tokens.map(({ name, clients }) => ({ name, clients })),
   });
-  for (const folder of memberFolders.values()) {
-    await writeFile(join(folder, "cluster.toml"), clusterText);
+  for (const part of parts) {
+    if (part.role === "server") continue;
+    const file = join(folder(plan, part), "cluster.toml");
+    await writeFile(file, text);
+    // What no process would accept shows here.
+    await readCluster(file);
   }
+}
 
+function urlHost(host: string = ""): string {
+  return isIP(host) === 6 ? `[${host}]` : host;
+}
+
+async function writeConfigs(plan: ClusterPlan, parts: readonly PublicPart[]): Promise<void> {
+  const { pinSource, pinAttemptsFile, threshold } = plan;
   const login = {
     version: 1,
     cluster: "cluster.toml",
@@ -149,61 +205,44 @@ export async function createClusterFiles(plan: ClusterPlan): Promise<string> {
     ...(plan.tls ? { tlsCert: "cert.pem", tlsKey: "key.pem" } : {}),
   };
   const member = { ...login, identityFile: "identity.json" };
-  const configs: [string, string, object][] = [
-    ...names.map((name): [string, string, object] => [
-      folders.node(name),
-      "node.toml",
-      { ...member, name, dataDir: plan.dataDir },
-    ]),
-    [
-      folders.client,
-      "client.toml",
-      {
-        ...member,
-        name: clientName,
-        threshold: plan.threshold,
-        ...(plan.pinSource === undefined ? {} : { pinSource: plan.pinSource }),
-      },
-    ],
-    [folders.client, "pkcs11d.toml", { version: 1, client: "client.toml", socket: plan.socket }],
-    [folders.auditor, "auditor.toml", { ...login, name: auditorName }],
-    [folders.provisioner, "provisioner.toml", login],
-  ];
-  for (const [folder, file, config] of configs) {
-    await writeFile(at(folder, file), stringify(config));
-  }
-
-  const everywhere = {
-    nodes: nodes.map(user),
-    clients: [user(client)],
-    operators: [user(operator)],
-    auditors: [user(auditor)],
-    provisioner: provisionerLogin,
-    archivers: [{ name: archiverName, nkey: archiverLogin }],
+  const daemon = { version: 1, client: "client.toml", socket: plan.socket };
+  const optional = { threshold, pinSource, pinAttemptsFile };
+  const client = {
+    ...member,
+    ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined)),
   };
-  for (const [index, server] of servers.entries()) {
-    const config = renderNatsConfig({ ...natsServer(plan, index), ...everywhere });
-    await writeFile(at(folders.nats(server), "server.conf"), config);
+  const configs: Record<PartRole, (name: string) => Readonly<Record<string, object>>> = {
+    node: (name) => ({ "node.toml": { ...member, name, dataDir: plan.dataDir } }),
+    client: (name) => ({ "client.toml": { ...client, name }, "pkcs11d.toml": daemon }),
+    operator: () => ({}),
+    auditor: (name) => ({ "auditor.toml": { ...login, name } }),
+    provisioner: () => ({ "provisioner.toml": login }),
+    server: () => ({}),
+  };
+  for (const part of parts) {
+    for (const [file, config] of Object.entries(configs[part.role](part.name))) {
+      await writeFile(join(folder(plan, part), file), stringify(config));
+    }
   }
-  return pin;
+  const servers = ofRole(parts, "server");
+  for (const server of servers) {
+    const config = renderNatsConfig(natsConfig(plan, server, servers, parts));
+    await writeFile(join(folder(plan, server), "server.conf"), config);
+  }
 }
 
-/** pkcs11.conf: where the PKCS#11 module finds the daemon. */
-export function moduleConfig(socket: string, token: string): string {
-  return `# Threshold HSM's PKCS#11 module\nsocket = ${socket}\ntoken = ${token}\n`;
+function hostOf({ hosts = [] }: PublicPart): string {
+  return hosts[0] ?? "";
 }
 
-/** `nats` when there is one server. */
-function serverNames({ hosts }: ClusterPlan): string[] {
-  return hosts.length === 1 ? ["nats"] : hosts.map((_, index) => `nats-${index + 1}`);
-}
-
-function natsServer(
+function natsConfig(
   plan: ClusterPlan,
-  index: number,
-): Pick<NatsConfigInput, "serverName" | "host" | "port" | "storeDir"> & Partial<NatsConfigInput> {
-  const { hosts, port, natsDir, natsStoreDir, natsBytes, monitorPort, syncAlways } = plan;
-  const host = hosts[index] ?? "";
+  server: PublicPart,
+  servers: readonly PublicPart[],
+  parts: readonly PublicPart[],
+): NatsConfigInput {
+  const { port, natsDir, natsStoreDir, natsBytes, monitorPort, syncAlways } = plan;
+  const host = hostOf(server);
   const listen = isLoopback(host) ? host : "0.0.0.0";
   const tlsFiles = (name: string, ca: string): { tls: TlsFiles } | undefined =>
     plan.tls
@@ -215,8 +254,10 @@ function natsServer(
           },
         }
       : undefined;
+  const users = (role: PartRole): { name: string; nkey: string }[] =>
+    ofRole(parts, role).map(({ name, login = "" }) => ({ name, nkey: login }));
   return {
-    serverName: serverNames(plan)[index] ?? "",
+    serverName: server.name,
     host: listen,
     port,
     storeDir: natsStoreDir,
@@ -224,97 +265,80 @@ function natsServer(
     ...(monitorPort === undefined ? {} : { monitorPort }),
     ...(syncAlways === undefined ? {} : { syncAlways }),
     ...tlsFiles("server", "ca"),
-    ...(hosts.length === 1
+    ...(servers.length === 1
       ? {}
       : {
           cluster: {
             name: plan.name,
             host: listen,
             port: routePort,
-            routes: hosts.filter((other) => other !== host).map((other) => `${other}:${routePort}`),
+            routes: servers
+              .filter((other) => other !== server)
+              .map((other) => `${urlHost(hostOf(other))}:${routePort}`),
             ...tlsFiles("route", "route-ca"),
           },
         }),
+    nodes: users("node"),
+    clients: users("client"),
+    operators: users("operator"),
+    auditors: users("auditor"),
+    provisioner: users("provisioner")[0]?.nkey ?? "",
+    archivers: ofRole(parts, "auditor").flatMap(({ name, archiver }) =>
+      archiver === undefined ? [] : [{ name: `${name}-archiver`, nkey: archiver }],
+    ),
   };
 }
 
-async function createMember(dir: string, name: string, pin?: string): Promise<Made> {
-  await mkdir(dir, { recursive: true, mode: 0o700 });
-  const publicKey = await createIdentityFile(join(dir, "identity.json"), name, pin);
-  const login = await createLogin(join(dir, "login.nk"));
-  return { name, identity: publicKey.text, login };
-}
-
-/** Makes an NKey, writes its seed, returns its public half. */
-async function createLogin(file: string): Promise<string> {
-  await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-  const pair = createUser();
-  const publicKey = pair.getPublicKey();
-  await writeSecretFile(file, pair.getSeed());
-  pair.clear();
-  return publicKey;
-}
-
-async function writeCertificates(
-  plan: ClusterPlan,
-  memberFolders: ReadonlyMap<string, string>,
-): Promise<void> {
-  const names = serverNames(plan);
-  const made = createTls({
-    servers: Object.fromEntries(
-      names.map((name, index) => [name, namesOf(plan.hosts[index] ?? "")]),
-    ),
-    members: [...memberFolders.keys()],
-  });
-  for (const [name, folder] of memberFolders) {
-    await writeFile(join(folder, "ca.pem"), made.ca.cert);
-    await writePair(join(folder, "cert.pem"), join(folder, "key.pem"), made.members[name]);
-  }
-  for (const name of names) {
-    const folder = join(plan.dir, plan.folders.nats(name), "tls");
-    await writeEnd(folder, "server", made.servers[name], "ca", made.ca);
-    if (names.length > 1) {
-      await writeEnd(folder, "route", made.routes[name], "route-ca", made.routeCa);
+async function writeCertificates(plan: ClusterPlan, parts: readonly PublicPart[]): Promise<void> {
+  const hasRoutes = ofRole(parts, "server").length > 1;
+  const ca = await authority(plan.dir, "ca", "Threshold HSM members");
+  const routeCa = hasRoutes
+    ? await authority(plan.dir, "route-ca", "Threshold HSM routes")
+    : undefined;
+  for (const part of parts) {
+    const at = folder(plan, part);
+    const { name, role, tlsRequest = "", routeRequest = "" } = part;
+    if (role !== "server") {
+      await writeFile(join(at, "ca.pem"), ca.pem.cert);
+      const cert = ca.certify(tlsRequest, { name, hosts: [], usage: "member" });
+      await writeFile(join(at, "cert.pem"), cert);
+      continue;
     }
+    const hosts = certifiedHosts(part.hosts ?? []);
+    await mkdir(join(at, "tls"), { recursive: true, mode: 0o700 });
+    await writeFile(join(at, "tls", "ca.crt"), ca.pem.cert);
+    const cert = ca.certify(tlsRequest, { name, hosts, usage: "server" });
+    await writeFile(join(at, "tls", "server.crt"), cert);
+    if (routeCa === undefined) continue;
+    await writeFile(join(at, "tls", "route-ca.crt"), routeCa.pem.cert);
+    const route = routeCa.certify(routeRequest, { name, hosts, usage: "route" });
+    await writeFile(join(at, "tls", "route.crt"), route);
   }
-  await writeAuthorities(join(plan.dir, plan.folders.ca), made, names.length > 1);
 }
 
 /** nats.js 3.3 checks the certificate of a server that it knows by an address as that of localhost. */
-function namesOf(host: string): string[] {
-  return isIP(host) === 0 ? [host] : [host, "localhost"];
+function certifiedHosts(hosts: readonly string[]): string[] {
+  const isByAddress = hosts.some((host) => isIP(host) !== 0);
+  return [...new Set(isByAddress ? [...hosts, "localhost"] : hosts)];
 }
 
-async function writeEnd(
-  folder: string,
-  name: string,
-  own: Certificate | undefined,
-  caName: string,
-  ca: Certificate,
-): Promise<void> {
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  await writeFile(join(folder, `${caName}.crt`), ca.cert);
-  await writePair(join(folder, `${name}.crt`), join(folder, `${name}.key`), own);
+/** The CA that lies below `dir`, or a new one: what signs further certificates, and the next ones. */
+async function authority(dir: string, file: string, name: string): Promise<Authority> {
+  const at = join(dir, caFolder);
+  const [certFile, keyFile] = [join(at, `${file}.crt`), join(at, `${file}.key`)];
+  const present: string[] = await readdir(at).catch(() => []);
+  if (present.includes(`${file}.key`)) {
+    const key = (await readSecretFile(keyFile)).toString("utf8");
+    return new Authority({ cert: await readFile(certFile, "utf8"), key });
+  }
+  const made = Authority.create(name);
+  await mkdir(at, { recursive: true, mode: 0o700 });
+  await writeFile(certFile, made.pem.cert);
+  await writeSecretFile(keyFile, made.pem.key);
+  return made;
 }
 
-/** What signs further certificates, and those that follow when these end. */
-async function writeAuthorities(
-  folder: string,
-  { ca, routeCa }: TlsCertificates,
-  hasRoutes: boolean,
-): Promise<void> {
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  await writePair(join(folder, "ca.crt"), join(folder, "ca.key"), ca);
-  if (!hasRoutes) return;
-  await writePair(join(folder, "route-ca.crt"), join(folder, "route-ca.key"), routeCa);
-}
-
-async function writePair(
-  certFile: string,
-  keyFile: string,
-  own: Certificate | undefined,
-): Promise<void> {
-  if (own === undefined) throw new HsmError("ERR_INTERNAL", `no certificate for ${certFile}`);
-  await writeFile(certFile, own.cert);
-  await writeSecretFile(keyFile, own.key);
+/** pkcs11.conf: where the PKCS#11 module finds the daemon. */
+export function moduleConfig(socket: string, token: string): string {
+  return `# Threshold HSM's PKCS#11 module\nsocket = ${socket}\ntoken = ${token}\n`;
 }

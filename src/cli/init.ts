@@ -4,18 +4,19 @@ import { isIPv4 } from "node:net";
 import { join, resolve } from "node:path";
 import { InvalidArgumentError, type Command } from "commander";
 import { HsmError } from "../errors.js";
-import { memberName } from "../identity/names.js";
+import { isLoopback } from "../identity/names.js";
 import { writeSecretFile } from "../identity/secret-file.js";
 import { parseBytes } from "./bytes.js";
 import {
-  createClusterFiles,
+  caFolder,
+  createWholeCluster,
   fillDirectory,
   moduleConfig,
-  type ClusterFolders,
+  type FolderOf,
 } from "./cluster-files.js";
 import { print, type GlobalOptions } from "./context.js";
 import { exampleZone, knotConfig } from "./knot-files.js";
-import { isLoopback } from "./nats-config.js";
+import { parseName, parsePort } from "./parse.js";
 import { chooseThreshold, withParties, type PartiesFlags } from "./parties.js";
 
 interface Owner {
@@ -37,15 +38,13 @@ export interface InitFlags extends PartiesFlags {
   readonly owner?: Owner;
 }
 
-const folders: ClusterFolders = {
-  nats: (server) => server,
-  node: (name) => name,
-  client: "pkcs11d",
-  operator: "operator",
-  auditor: "auditor",
-  provisioner: "provisioner",
-  ca: "ca",
+const clientFolder = "pkcs11d";
+const folderOf: FolderOf = ({ role, name }) => {
+  if (role === "client") return clientFolder;
+  return role === "node" || role === "server" ? name : role;
 };
+/** Kept by a person, apart from all machines. */
+const recoveryFolder = "recovery";
 /** What the application needs that uses the PKCS#11 module. */
 const applicationFolder = "knot";
 const socket = "/run/thsm/pkcs11d.sock";
@@ -81,7 +80,7 @@ export function addInitCommand(program: Command): void {
       "after",
       `
 Every private key is made here and lies in the folder of its owner alone: bring each folder to its
-machine over a trusted way, then remove it here. docs/operations.md tells the whole way.
+machine over a trusted way, then remove it here. For keys that never travel see thsm identity create.
 
   thsm init --dir ./deployment --compose
   thsm init --dir ./cluster --host nats1.example nats2.example nats3.example`,
@@ -132,9 +131,9 @@ function check({ host: hosts, tls, token, zone, compose, parties }: InitFlags): 
 
 async function writeFiles(dir: string, threshold: number, flags: InitFlags): Promise<void> {
   const { token, zone, compose, storage, syncAlways } = flags;
-  const pin = await createClusterFiles({
+  const { pin, recoveryCode } = await createWholeCluster({
     dir,
-    folders,
+    folderOf,
     name: flags.name,
     parties: flags.parties,
     threshold,
@@ -147,9 +146,12 @@ async function writeFiles(dir: string, threshold: number, flags: InitFlags): Pro
     syncAlways,
     monitorPort,
     dataDir: "/var/lib/thsm",
+    pinAttemptsFile: "/var/lib/thsm/pin.attempts",
     socket,
     tls: flags.tls,
   });
+  await mkdir(join(dir, recoveryFolder), { mode: 0o700 });
+  await writeSecretFile(join(dir, recoveryFolder, "code"), `${recoveryCode}\n`);
   const application = join(dir, applicationFolder);
   await mkdir(application, { mode: 0o700 });
   await writeSecretFile(join(application, "pin"), `${pin}\n`);
@@ -166,7 +168,7 @@ async function writeFiles(dir: string, threshold: number, flags: InitFlags): Pro
 /** Gives away what belongs to a participant; the directory and the CA stay with who runs this. */
 async function handOver(dir: string, { uid, gid }: Owner): Promise<void> {
   for (const folder of await readdir(dir)) {
-    if (folder === folders.ca) continue;
+    if (folder === caFolder || folder === recoveryFolder) continue;
     const path = join(dir, folder);
     const entries = await readdir(path, { recursive: true });
     for (const one of [path, ...entries.map((entry) => join(path, entry))]) {
@@ -189,7 +191,7 @@ Knot makes its keys, which takes a minute, and signs; follow it with:
   podman logs --follow threshold-hsm_knot_1
   kdig @127.0.0.1 -p 5300 +tcp AXFR ZONE
 The history, as the auditor sees it:
-  podman run --rm --network threshold-hsm_bus -v ${join(dir, folders.auditor)}:/etc/thsm:ro \\
+  podman run --rm --network threshold-hsm_bus -v ${join(dir, "auditor")}:/etc/thsm:ro \\
     localhost/threshold-hsm-thsm thsm audit verify --auditor /etc/thsm/auditor.toml
 ${caAdvice(dir, tls)}`;
 }
@@ -202,11 +204,12 @@ function afterHosts({ dir, tls, host: hosts }: InitFlags): string {
   const rows = [
     ...natsRows,
     ["n1, n2, …", "/etc/thsm", "a node's machine, each another one"],
-    [folders.client, "/etc/thsm", "the name server; with knot/pkcs11.conf beside it"],
+    [clientFolder, "/etc/thsm", "the name server; with knot/pkcs11.conf beside it"],
     [`${applicationFolder}/pin`, "pin-source", "a file that only the name server's user reads"],
-    [folders.auditor, "/etc/thsm", "the auditor's machine"],
-    [folders.operator, "/etc/thsm", "the operator's machine"],
-    [folders.provisioner, "/etc/thsm", "any machine for now; offline afterwards"],
+    ["auditor", "/etc/thsm", "the auditor's machine"],
+    ["operator", "/etc/thsm", "the operator's machine"],
+    ["provisioner", "/etc/thsm", "any machine for now; offline afterwards"],
+    [`${recoveryFolder}/code`, "paper", "for the day the PIN is forgotten; no machine"],
   ];
   const table = rows.map(
     ([folder = "", place = "", where = ""]) => `  ${folder.padEnd(13)}${place.padEnd(12)}${where}`,
@@ -222,21 +225,8 @@ ${caAdvice(dir, tls)}`;
 
 function caAdvice(dir: string, tls: boolean): string {
   if (!tls) return "There is no TLS: keep all of it on this machine.";
-  return `Move ${join(dir, folders.ca)} offline: its keys make certificates for further members, and new
+  return `Move ${join(dir, caFolder)} offline: its keys make certificates for further members, and new
 ones before these end in 825 days.`;
-}
-
-function parseName(text: string): string {
-  if (!memberName.test(text)) {
-    throw new InvalidArgumentError("expected 1 to 64 letters, digits, _ and -");
-  }
-  return text;
-}
-
-function parsePort(text: string): number {
-  const port = Number(text);
-  if (/^\d{1,5}$/.test(text) && port > 0 && port < 65536) return port;
-  throw new InvalidArgumentError("expected a port, 1 to 65535");
 }
 
 function parseOwner(text: string): Owner {

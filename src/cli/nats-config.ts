@@ -3,6 +3,7 @@
  * A pure function of the cluster's public facts: no file is read, no secret goes in or comes out.
  */
 import { HsmError } from "../errors.js";
+import { isLoopback } from "../identity/names.js";
 import {
   archiverPermissions,
   auditorPermissions,
@@ -279,10 +280,6 @@ function checkEncryption({ host, tls, cluster }: NatsConfigInput): void {
   if (cluster.tls !== undefined && cluster.tls.ca === tls?.ca) {
     throw invalid("routes need a CA of their own: with the clients' CA every client is a server");
   }
-}
-
-export function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
 }
 
 function checkedName(name: string): string {

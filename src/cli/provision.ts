@@ -96,15 +96,12 @@ async function attempt(
   { loginFile, tlsCert, tlsKey }: ProvisionerConfig,
   cluster: Cluster,
 ): Promise<Provisioned> {
-  const { servers, tlsCa } = cluster;
   const at = (path: string): string => resolve(dirname(options.configFile), path);
   const connection = await connectBus({
-    servers,
+    servers: cluster.servers,
     name: provisioner,
     loginFile: at(loginFile),
-    ...(tlsCa === undefined || tlsCert === undefined || tlsKey === undefined
-      ? {}
-      : { tls: { caFile: tlsCa, certFile: at(tlsCert), keyFile: at(tlsKey) } }),
+    tls: cluster.tlsOf({ tlsCert: tlsCert && at(tlsCert), tlsKey: tlsKey && at(tlsKey) }),
     log: createLogger("thsm", "error"),
     timeoutMs: tryMs,
   });

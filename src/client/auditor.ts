@@ -54,9 +54,7 @@ export async function openHistory(options: AuditOptions): Promise<OpenHistory> {
     servers: cluster.servers,
     name: config.name,
     loginFile: at(config.loginFile),
-    ...(cluster.tlsCa === undefined || tlsCert === undefined || tlsKey === undefined
-      ? {}
-      : { tls: { caFile: cluster.tlsCa, certFile: at(tlsCert), keyFile: at(tlsKey) } }),
+    tls: cluster.tlsOf({ tlsCert: tlsCert && at(tlsCert), tlsKey: tlsKey && at(tlsKey) }),
     log,
     timeoutMs: connectMs,
   });

@@ -1,6 +1,5 @@
 /** @module What a connected client shares among its sessions, dealings and audits. */
 import type { NatsConnection } from "nats";
-import { HsmError } from "../errors.js";
 import type { Cluster } from "../identity/cluster.js";
 import type { Logger } from "../log.js";
 import { connectBus } from "../streams/connection.js";
@@ -36,7 +35,7 @@ export async function openBus(
     servers: cluster.servers,
     name: config.name,
     loginFile: config.loginFile,
-    ...tlsOptions(config, cluster),
+    tls: cluster.tlsOf(config),
     log,
     signal,
   });
@@ -62,18 +61,4 @@ export async function openBus(
       await connection.close();
     },
   };
-}
-
-function tlsOptions(
-  { tlsCert, tlsKey, name }: ClientConfig,
-  { tlsCa }: Cluster,
-): { tls?: { caFile: string; certFile: string; keyFile: string } } {
-  if (tlsCa === undefined) return {};
-  if (tlsCert === undefined || tlsKey === undefined) {
-    throw new HsmError(
-      "ERR_INVALID_CONFIG",
-      `the cluster's NATS speaks TLS: client ${name} needs tlsCert and tlsKey`,
-    );
-  }
-  return { tls: { caFile: tlsCa, certFile: tlsCert, keyFile: tlsKey } };
 }

@@ -17,9 +17,9 @@ import {
 import { parse } from "smol-toml";
 import { describeError, HsmError } from "../errors.js";
 import { validated } from "../validate.js";
-import { fromBase64url } from "./encoding.js";
+import { fromBase64url, toBase64url } from "./encoding.js";
 import { IdentityPublicKey } from "./identity-key.js";
-import { memberName, userNKey } from "./names.js";
+import { isLoopback, memberName, nkeyBytes, userNKey } from "./names.js";
 
 export const roles = ["node", "client", "operator", "auditor"] as const;
 export type Role = (typeof roles)[number];
@@ -84,6 +84,7 @@ export class Cluster {
   constructor(file: ClusterFile, directory: string) {
     this.name = file.name;
     this.servers = file.servers;
+    for (const server of file.servers) requireEncryption(server);
     this.tlsCa = file.tlsCa === undefined ? undefined : resolve(directory, file.tlsCa);
     this.members = roles.flatMap((role) =>
       (file[role] ?? []).map((entry, index) =>
@@ -103,6 +104,13 @@ export class Cluster {
       }
       this.#byKeyId.set(one.identity.keyId, one);
     }
+    const identities = new Set(this.members.map(({ identity }) => identity.text));
+    for (const { role, name, login } of this.members) {
+      // Whoever runs the NATS server chooses what a login signs: then it could choose messages.
+      if (identities.has(toBase64url(nkeyBytes(login)))) {
+        throw new HsmError("ERR_INVALID_CONFIG", `${role} ${name}: its login is an identity key`);
+      }
+    }
     for (const { name, clients } of this.tokens) {
       for (const client of clients) {
         if (this.find("client", client) === undefined) {
@@ -110,6 +118,26 @@ export class Cluster {
         }
       }
     }
+  }
+
+  /**
+   * A member's files for TLS; undefined when the servers, on loopback addresses, speak none.
+   * @throws HsmError `ERR_INVALID_CONFIG` when one of them is missing that is needed
+   */
+  tlsOf(own: {
+    readonly tlsCert?: string | undefined;
+    readonly tlsKey?: string | undefined;
+  }): { caFile: string; certFile: string; keyFile: string } | undefined {
+    const isEncrypted = this.servers.some((server) => server.startsWith("tls:"));
+    if (!isEncrypted && this.tlsCa === undefined) return undefined;
+    const { tlsCert: certFile, tlsKey: keyFile } = own;
+    if (this.tlsCa !== undefined && certFile !== undefined && keyFile !== undefined) {
+      return { caFile: this.tlsCa, certFile, keyFile };
+    }
+    throw new HsmError(
+      "ERR_INVALID_CONFIG",
+      "the NATS servers speak TLS and ask for a certificate: set tlsCa in cluster.toml, tlsCert and tlsKey beside loginFile",
+    );
   }
 
   find(role: Role, name: string): Member | undefined {
@@ -143,6 +171,16 @@ export async function readCluster(path: string): Promise<Cluster> {
   } catch (cause) {
     throw new HsmError("ERR_INVALID_CONFIG", `${path}: ${sentence(cause)}`, { cause });
   }
+}
+
+/** What goes over a network is encrypted, to a server that shows who it is. */
+function requireEncryption(server: string): void {
+  const { protocol, hostname } = new URL(server);
+  if (protocol === "tls:" || isLoopback(hostname)) return;
+  throw new HsmError(
+    "ERR_INVALID_CONFIG",
+    `servers: ${server} is not a loopback address, so it must be tls://`,
+  );
 }
 
 /** Says which of many entries is wrong. */

@@ -30,20 +30,11 @@ export async function connectUnlessStopped({
   log,
   signal,
 }: BrokerOptions): Promise<NatsConnection> {
-  const { tls } = config;
-  if ((tls === undefined) !== (cluster.tlsCa === undefined)) {
-    throw new HsmError(
-      "ERR_INVALID_CONFIG",
-      "tlsCa in cluster.toml and tlsCert, tlsKey in node.toml go together",
-    );
-  }
   const connecting = connectBus({
     servers: cluster.servers,
     name: config.name,
     loginFile: config.loginFile,
-    ...(tls === undefined || cluster.tlsCa === undefined
-      ? {}
-      : { tls: { caFile: cluster.tlsCa, ...tls } }),
+    tls: cluster.tlsOf({ tlsCert: config.tls?.certFile, tlsKey: config.tls?.keyFile }),
     log,
   });
   const aborted = new Promise<never>((_, reject) => {

@@ -21,7 +21,8 @@ export interface BusOptions {
   readonly name: string;
   /** File with the NKey seed (mode 0600). It logs in and does nothing else. */
   readonly loginFile: string;
-  readonly tls?: { readonly caFile: string; readonly certFile: string; readonly keyFile: string };
+  readonly tls?:
+    { readonly caFile: string; readonly certFile: string; readonly keyFile: string } | undefined;
   readonly log: Logger;
   /** Fail unless connected within this time. Absent: return once connected, however long. */
   readonly timeoutMs?: number;
@@ -41,6 +42,8 @@ const disconnected = new WeakSet<NatsConnection>();
 /** @throws HsmError `ERR_BROKER_UNREACHABLE`, `ERR_ABORTED`, or what reading the files throws. */
 export async function connectBus(options: BusOptions): Promise<NatsConnection> {
   const { name, log } = options;
+  // The library reads it itself, and does not ask who else can.
+  if (options.tls !== undefined) (await readSecretFile(options.tls.keyFile)).fill(0);
   const settings: ConnectionOptions = {
     servers: [...options.servers],
     name: `thsm ${name}`,

@@ -12,9 +12,39 @@ import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { expect } from "chai";
 import { connect, nkeyAuthenticator, type NatsConnection } from "nats";
 import { renderNatsConfig, type TlsFiles } from "../../src/cli/nats-config.js";
-import { createTls, type Certificate, type TlsCertificates } from "../../src/cli/tls.js";
+import { Authority, createTlsKey, type Certificate, type TlsUsage } from "../../src/cli/tls.js";
 import { startNatsServer, type NatsServer } from "../support/nats-server.js";
 import { exampleInput, keyPairs, type Member } from "./example-cluster.js";
+
+interface TlsCertificates {
+  readonly ca: Certificate;
+  readonly routeCa: Certificate;
+  readonly servers: Readonly<Record<string, Certificate>>;
+  readonly routes: Readonly<Record<string, Certificate>>;
+  readonly members: Readonly<Record<string, Certificate>>;
+}
+
+const hosts = ["127.0.0.1", "localhost"];
+
+function createTls(servers: readonly string[], members: readonly string[]): TlsCertificates {
+  const ca = Authority.create("members");
+  const routeCa = Authority.create("routes");
+  const issue = (issuer: Authority, names: readonly string[], usage: TlsUsage) =>
+    Object.fromEntries(
+      names.map((name) => {
+        const { key, request } = createTlsKey(name);
+        const subject = { name, hosts: usage === "member" ? [] : hosts, usage };
+        return [name, { key, cert: issuer.certify(request, subject) }];
+      }),
+    );
+  return {
+    ca: ca.pem,
+    routeCa: routeCa.pem,
+    servers: issue(ca, servers, "server"),
+    routes: issue(routeCa, servers, "route"),
+    members: issue(ca, members, "member"),
+  };
+}
 
 describe("TLS between servers and members", function () {
   this.timeout(60_000);
@@ -25,13 +55,8 @@ describe("TLS between servers and members", function () {
   let strangers: TlsCertificates;
 
   before(() => {
-    const hosts = ["127.0.0.1", "localhost"];
-    const input = {
-      members: ["provisioner", "alice"],
-      servers: { s1: hosts, s2: hosts, s3: hosts },
-    };
-    tls = createTls(input);
-    strangers = createTls({ members: ["alice"], servers: {} });
+    tls = createTls(["s1", "s2", "s3"], ["provisioner", "alice"]);
+    strangers = createTls([], ["alice"]);
   });
 
   afterEach(() => Promise.all(servers.splice(0).map((server) => server.stop())));
@@ -69,6 +94,39 @@ describe("TLS between servers and members", function () {
     const certificate = new X509Certificate(tls.servers["s1"]?.cert ?? "");
     expect(certificate.subjectAltName).to.equal("IP Address:127.0.0.1, DNS:localhost");
     expect(certificate.ca).to.equal(false);
+  });
+
+  it("certifies requests that OpenSSL understands, for who has the key", async () => {
+    const { request } = createTlsKey("alice");
+    const file = join(dir, "alice.csr");
+    await mkdir(dir, { recursive: true });
+    await writeFile(file, request);
+    const shown = await promisify(execFile)("openssl", [
+      "req",
+      "-verify",
+      "-noout",
+      "-subject",
+      "-in",
+      file,
+    ]);
+    expect(shown.stdout + shown.stderr)
+      .to.match(/verify OK/i)
+      .and.match(/CN ?= ?alice/);
+    const ca = Authority.create("members");
+    const subject = { name: "alice", hosts: [], usage: "member" } as const;
+    const der = Buffer.from(request.split("\n").slice(1, -2).join(""), "base64");
+    // From behind the outermost header into the middle of the signature.
+    for (let i = 4; i < der.length - 30; i += 7) {
+      const changed = Buffer.from(der);
+      changed.writeUInt8(changed.readUInt8(i) ^ 1, i);
+      const lines = changed.toString("base64").replace(/.{64}(?=.)/g, "$&\n");
+      const pem = request.replace(/\n[^-]+\n/, () => `\n${lines}\n`);
+      expect(() => ca.certify(pem, subject), `byte ${i}`).to.throw(/no certificate request/);
+    }
+    expect(() => ca.certify("", subject)).to.throw(/no certificate request/);
+    const again = new Authority(ca.pem);
+    expect(new X509Certificate(again.certify(request, subject)).subject).to.equal("CN=alice");
+    expect(() => new Authority({ ...ca.pem, key: createTlsKey("x").key })).to.throw(/no CA/);
   });
 
   it("lets in who shows a certificate of the members' CA, and nobody else", async () => {

@@ -161,12 +161,20 @@ describe("identity keys", () => {
   });
 });
 
+/** The NKey of an identity key, as nobody should make one. */
+function encodeNKey(identity: string): string {
+  const bytes = Buffer.concat([Buffer.of(20 << 3), Buffer.from(identity, "base64url")]);
+  const bits = [...bytes, 0, 0].map((byte) => byte.toString(2).padStart(8, "0")).join("");
+  const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+  return bits.replace(/.{5}/g, (five) => letters[Number.parseInt(five, 2)] ?? "");
+}
+
 describe("cluster.toml", () => {
   const key = (n: number): string => new IdentityKey(new Uint8Array(32).fill(n)).publicKey.text;
   const login = (n: number): string => `U${String.fromCharCode(64 + n).repeat(55)}`;
   const entry = (role: string, name: string, n: number): string =>
     `[[${role}]]\nname = "${name}"\nidentity = "${key(n)}"\nlogin = "${login(n)}"\n`;
-  const head = `version = 1\nname = "c"\nservers = ["nats://a:4222"]\n`;
+  const head = `version = 1\nname = "c"\nservers = ["tls://a:4222"]\n`;
   const nodes = entry("node", "n1", 1) + entry("node", "n2", 2);
   const alice = entry("client", "alice", 3);
   const token = `[[token]]\nname = "zones"\nclients = ["alice"]\n`;
@@ -186,8 +194,8 @@ describe("cluster.toml", () => {
     "no TOML": ["=", "Invalid TOML document"],
     "an unknown setting": [`colour = 1\n${good}`, 'unknown property "colour"'],
     "one node": [head + entry("node", "n1", 1) + alice + token, "node must contain at least 2"],
-    "an address without a scheme": [good.replace("nats://", ""), "servers must be addresses like"],
-    "no address": [good.replace('"nats://a:4222"', ""), "servers must contain at least 1"],
+    "an address without a scheme": [good.replace("tls://", ""), "servers must be addresses like"],
+    "no address": [good.replace('"tls://a:4222"', ""), "servers must contain at least 1"],
     "a name that is none": [good.replace('"n2"', '"n.2"'), "node 2: MemberEntry: name must match"],
     "a short key": [good.replace(key(2), "AA"), "node 2: MemberEntry: identity must match"],
     "an unknown field": [good.replace("[[client]]", "[[client]]\nx = 1"), "client 1: MemberEntry"],
@@ -195,6 +203,14 @@ describe("cluster.toml", () => {
     "a name in two roles": [good.replace('"alice"\n', '"n1"\n'), "member name n1 occurs twice"],
     "an identity twice": [good.replace(key(2), key(1)), "node n2: identity used twice"],
     "a login twice": [good.replace(login(2), login(1)), `login ${login(1)} occurs twice`],
+    "plain text over a network": [
+      good.replace("tls://a", "nats://10.0.0.1"),
+      "servers: nats://10.0.0.1:4222 is not a loopback address, so it must be tls://",
+    ],
+    "a login that is an identity": [
+      good.replace(login(1), encodeNKey(key(3))),
+      "node n1: its login is an identity key",
+    ],
     "a token of nobody": [good.replace('["alice"]', '["bob"]'), "no client is named bob"],
     "a token twice": [good + token, "token zones occurs twice"],
   };

@@ -13,10 +13,10 @@ import { writeSecretFile } from "../../identity/secret-file.js";
 import { createLogger } from "../../log.js";
 import { connectBus } from "../../streams/connection.js";
 import {
-  createClusterFiles,
+  createWholeCluster,
   fillDirectory,
   moduleConfig,
-  type ClusterFolders,
+  type FolderOf,
 } from "../cluster-files.js";
 import { findNatsServer } from "../programs.js";
 import { provisionCluster } from "../provision.js";
@@ -27,16 +27,17 @@ const built = fileURLToPath(new URL("../../", import.meta.url));
 const moduleFile = resolve(built, "../module/libthsm-pkcs11.so");
 const startMs = 20_000;
 
-const folders: ClusterFolders = {
-  nats: () => "nats",
-  node: (name) => join("nodes", name),
+const folders = {
+  nats: "nats",
+  node: (name: string) => join("nodes", name),
   client: "client",
-  operator: "operator",
   auditor: "auditor",
   provisioner: "provisioner",
-  ca: "ca",
 };
-const natsFolder = folders.nats("nats");
+const folderOf: FolderOf = ({ role, name }) => {
+  if (role === "server") return folders.nats;
+  return role === "node" ? folders.node(name) : role;
+};
 
 /** sun_path on Linux, with its closing zero. */
 const longestSocketPath = 107;
@@ -123,7 +124,7 @@ export async function startNats(
   await processes.start({
     name: "nats",
     command: findNatsServer(),
-    args: ["-c", join(dir, natsFolder, "server.conf")],
+    args: ["-c", join(dir, folders.nats, "server.conf")],
   });
   const { hostname, port } = new URL(cluster.servers[0] ?? "");
   await waitFor("nats-server", processes, "nats", () =>
@@ -187,17 +188,17 @@ async function create({ parties, threshold, token }: DevOptions, dir: string): P
   const port = await freePort();
   const socket = join(dir, "pkcs11d.sock");
   await fillDirectory(dir, async () => {
-    const pin = await createClusterFiles({
+    const { pin } = await createWholeCluster({
       dir,
-      folders,
+      folderOf,
       name: "dev",
       parties,
       threshold,
       token,
       hosts: ["127.0.0.1"],
       port,
-      natsDir: join(dir, natsFolder),
-      natsStoreDir: join(dir, natsFolder, "store"),
+      natsDir: join(dir, folders.nats),
+      natsStoreDir: join(dir, folders.nats, "store"),
       dataDir: "data",
       socket,
       pinSource: "pin",
