@@ -148,7 +148,7 @@ export class Session implements SigningSession {
       [item],
       deadlineMs,
     );
-    await this.#opened();
+    await this.#openedBy(deadlineMs);
     return outcome;
   }
 
@@ -174,6 +174,10 @@ export class Session implements SigningSession {
       this.#context.bus.log.warn({ session: this.id, error: describeError(error) }, "not closed");
     }
     this.#context.onClosed?.();
+  }
+
+  #openedBy(deadlineMs: number): Promise<unknown> {
+    return within(this.#opened(), { deadlineMs, late: () => unacknowledged(this.#openedEvent) });
   }
 
   /** The opening on record. After an outage it is tried again, with the same bytes. */
@@ -206,7 +210,7 @@ export class Session implements SigningSession {
         const { encoding, hash } = input;
         const run = this.#run("sign", record, group, encoding, hash, items, deadlineMs);
         const { signatures } = await run;
-        await this.#opened();
+        await this.#openedBy(deadlineMs);
         return signatures;
       },
     });
@@ -298,11 +302,7 @@ export class Session implements SigningSession {
         throw error;
       });
     track(this.#unsettled, publication);
-    const stored = within(publication, {
-      deadlineMs,
-      late: () =>
-        new HsmError("ERR_BROKER_UNREACHABLE", `no acknowledgement from ${message.stream} in time`),
-    });
+    const stored = within(publication, { deadlineMs, late: () => unacknowledged(message) });
     return { hash: message.hash, stored };
   }
 
@@ -353,6 +353,10 @@ function saltFor({ encoding, hash, saltLength }: SignInput): Uint8Array | undefi
     throw new HsmError("ERR_INVALID_ARGUMENT", `expected 0…${longestSalt} bytes of salt`);
   }
   return randomBytes(length);
+}
+
+function unacknowledged({ stream }: SignedMessage): HsmError {
+  return new HsmError("ERR_BROKER_UNREACHABLE", `no acknowledgement from ${stream} in time`);
 }
 
 /** Whether the broker said that it has not stored a message, and not merely nothing. */

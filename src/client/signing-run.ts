@@ -369,6 +369,7 @@ const refusalCodes = [
   "ERR_KEY_NOT_ACTIVE",
   "ERR_EXPIRED",
   "ERR_INVALID_ARGUMENT",
+  "ERR_AUDIT_MISMATCH",
 ] as const;
 
 function mostFrequent(codes: readonly string[]): string | undefined {

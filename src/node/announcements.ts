@@ -8,6 +8,7 @@ import type { Heartbeat } from "../streams/beats.js";
 import { messageHeaders, signMessage } from "../streams/envelope.js";
 import { formatVersion } from "../streams/fields.js";
 import { formatSubject, streamNames } from "../streams/subjects.js";
+import type { HistoryGuard } from "./history-guard.js";
 import type { IgnoredMessages } from "./ignored.js";
 import type { KeyDirectory } from "./key-directory.js";
 import type { Outbox, Said } from "./outbox.js";
@@ -21,6 +22,7 @@ export interface AnnouncementOptions {
   readonly pool: SigningPool;
   readonly directory: KeyDirectory;
   readonly ignored: IgnoredMessages;
+  readonly guard: Pick<HistoryGuard, "breach">;
   readonly now: () => number;
 }
 
@@ -54,13 +56,14 @@ export class Announcements {
 
   /** Not stored and not in the chain: only who listens now learns of it. */
   beat(): void {
-    const { node, key, connection, pool, directory } = this.#options;
+    const { node, key, connection, pool, directory, guard } = this.#options;
     const body: Heartbeat = {
       ...this.#head(),
       boot: this.#boot,
       beat: this.#beats++,
       queued: pool.waiting,
       activeKeys: directory.activeCount,
+      ...(guard.breach === undefined ? {} : { halted: guard.breach.message }),
     };
     const message = signMessage(key, "", formatSubject({ kind: "beat", node }), body);
     connection.publish(message.subject, message.payload, { headers: messageHeaders(message) });

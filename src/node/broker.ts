@@ -5,9 +5,6 @@ import { describeError, HsmError } from "../errors.js";
 import type { Cluster } from "../identity/cluster.js";
 import type { Logger } from "../log.js";
 import { connectBus } from "../streams/connection.js";
-import type { StoredMessage } from "../streams/envelope.js";
-import type { StreamReader } from "../streams/read.js";
-import { streamNames } from "../streams/subjects.js";
 import type { NodeConfig } from "./config.js";
 
 const startRetryMs = 1000;
@@ -63,24 +60,6 @@ export async function persist(
   }
 }
 
-/**
- * After an outage: the broker may have come back without the newest messages, and given their
- * numbers to others. What was read from it is void then; only a start from the beginning helps.
- */
-export async function requireSameHistory(
-  reader: StreamReader,
-  last: StoredMessage | undefined,
-): Promise<void> {
-  if (last === undefined) return;
-  const entry = await reader.at(streamNames.keys, last.seq);
-  if (entry === undefined || !("message" in entry) || entry.message.hash !== last.hash) {
-    throw new HsmError(
-      "ERR_AUDIT_MISMATCH",
-      `${streamNames.keys} has another message ${last.seq} than before the outage`,
-    );
-  }
-}
-
 /** Calls `afterReconnect` for as long as there is a connection; tells what cannot be lived with. */
 export async function watchConnection(
   connection: NatsConnection,
@@ -93,10 +72,7 @@ export async function watchConnection(
     try {
       await afterReconnect();
     } catch (error) {
-      const isFatal =
-        error instanceof HsmError &&
-        (error.code === "ERR_AUDIT_MISMATCH" || error.code === "ERR_JOURNAL");
-      if (isFatal) onFailure(error);
+      if (error instanceof HsmError && error.code === "ERR_JOURNAL") onFailure(error);
       else log.warn({ error: describeError(error) }, "cannot compare the streams with the journal");
     }
   }

@@ -16,12 +16,13 @@ import { lockDirectory } from "../identity/process-lock.js";
 import { createLogger } from "../log.js";
 import { selfCheck } from "../scheme/index.js";
 import { readNodeConfig, type NodeConfig } from "./config.js";
+import { acceptHistory } from "./history-guard.js";
 import { verifyJournal } from "./journal.js";
 import { startNode } from "./service.js";
 
 const help = `thsm-node: a signer of Threshold HSM. Holds one share of each key and signs with it.
 
-usage: thsm-node --config FILE [--check]
+usage: thsm-node --config FILE [--check | --accept-history]
 
   --config FILE  node.toml; paths in it are relative to it:
                    version = 1
@@ -37,6 +38,11 @@ usage: thsm-node --config FILE [--check]
                    clockToleranceMs = 30000         how far clocks may be apart
                    maxRequestLifetimeMs = 120000    how far ahead a request may expire
   --check        checks files and the whole journal, every signature of it, and ends
+  --accept-history
+                 forgets what this node has seen of the streams, and ends. For a node that refuses with
+                 ERR_AUDIT_MISMATCH although the streams are as you want them; stop it first
+                 (docs/operations.md, When history was changed)
+                   thsm-node --config /etc/thsm/node.toml --accept-history
   --help         this text
 
 Runs until SIGTERM or SIGINT, then finishes what it has begun. Logs JSON lines to stderr.
@@ -61,6 +67,7 @@ async function main(): Promise<number> {
       options: {
         config: { type: "string" },
         check: { type: "boolean", default: false },
+        "accept-history": { type: "boolean", default: false },
         help: { type: "boolean", short: "h", default: false },
       },
     }));
@@ -74,7 +81,8 @@ async function main(): Promise<number> {
   if (values.config === undefined) return usage("--config FILE is missing");
   try {
     const loaded = await load(values.config);
-    await (values.check ? check(loaded) : run(loaded));
+    if (values["accept-history"]) await accept(loaded);
+    else await (values.check ? check(loaded) : run(loaded));
     return 0;
   } catch (error) {
     return report(error);
@@ -103,6 +111,13 @@ async function check({ config, cluster, key }: Loaded): Promise<void> {
   process.stdout.write(
     `${config.name}: configuration good, journal of ${messages} messages good\n`,
   );
+}
+
+async function accept({ config }: Loaded): Promise<void> {
+  // A node that runs would write down again what it has seen.
+  await lockDirectory(config.dataDir);
+  await acceptHistory(config.dataDir);
+  process.stdout.write(`${config.name}: the next start takes the streams as they are\n`);
 }
 
 async function run({ config, cluster, key }: Loaded): Promise<void> {

@@ -14,6 +14,7 @@ import type { SignRequest } from "../streams/requests.js";
 import type { ShareMessage } from "../streams/shares.js";
 import { formatSubject, streamNames } from "../streams/subjects.js";
 import type { Answer, Answers } from "./answers.js";
+import type { HistoryGuard } from "./history-guard.js";
 import type { IgnoredMessages } from "./ignored.js";
 import { readEntry } from "./journal-segments.js";
 import type { KeyDirectory, KeyEntry } from "./key-directory.js";
@@ -39,6 +40,7 @@ export interface RequestHandlerOptions {
   readonly log: Logger;
   readonly maxRequestLifetimeMs: number;
   readonly clockToleranceMs: number;
+  readonly guard: Pick<HistoryGuard, "see" | "require" | "breach">;
   /** Reads THSM_KEY to its end. */
   readonly catchUp: () => Promise<void>;
   readonly now: () => number;
@@ -128,7 +130,7 @@ export class RequestHandler {
 
   /** Undefined when the request is not worth an answer. */
   async #answer(message: StoredMessage, request: SignRequest): Promise<Said | undefined> {
-    const { cluster, directory, catchUp, ignored, outbox, node } = this.#options;
+    const { cluster, directory, catchUp, guard, ignored, outbox, node } = this.#options;
     try {
       verifySender(cluster, message, request, "client");
     } catch (error) {
@@ -136,8 +138,11 @@ export class RequestHandler {
       ignored.count(isOurs ? error.code : "ERR_INTERNAL", describeError(error));
       return undefined;
     }
+    guard.see(message);
     let key = directory.find(request.key);
-    if (key === undefined || key.state === "proposed") {
+    // In a history that is broken there is nothing to catch up with.
+    const isLate = key === undefined || key.state === "proposed";
+    if (isLate && guard.breach === undefined) {
       // Its events may be on the stream and not yet here.
       await catchUp();
       key = directory.find(request.key);
@@ -176,9 +181,10 @@ export class RequestHandler {
   }
 
   async #decide(message: StoredMessage, request: SignRequest, key: KeyEntry): Promise<Content> {
-    const { cluster, store, pool, maxRequestLifetimeMs, now, log } = this.#options;
+    const { cluster, store, pool, guard, maxRequestLifetimeMs, now, log } = this.#options;
     const storedAt = Date.parse(message.time);
     const check = (): void => {
+      guard.require();
       requireTimely(request, { now: now(), storedAt, maxRequestLifetimeMs });
       requireAllowed(request, key, cluster);
       if (!store.has(request.key)) {

@@ -14,14 +14,9 @@ import { nodeConsumer } from "../streams/settings.js";
 import { allKeys, streamNames } from "../streams/subjects.js";
 import { Announcements } from "./announcements.js";
 import { Answers } from "./answers.js";
-import {
-  connectUnlessStopped,
-  persist,
-  requireSameHistory,
-  watchConnection,
-  type BrokerOptions,
-} from "./broker.js";
+import { connectUnlessStopped, persist, watchConnection, type BrokerOptions } from "./broker.js";
 import { Enrollment } from "./enrollment.js";
+import { HistoryGuard } from "./history-guard.js";
 import { IgnoredMessages } from "./ignored.js";
 import { Journal } from "./journal.js";
 import { KeyDirectory } from "./key-directory.js";
@@ -36,6 +31,7 @@ const beatMs = 1000;
 const ignoredMs = 60_000;
 const forgetMs = 5000;
 const drainMs = 5000;
+const compareMs = 5000;
 
 export interface NodeOptions extends BrokerOptions {
   readonly key: IdentityKey;
@@ -113,6 +109,9 @@ async function start(
   undo.push(() => follower.close());
   const catchUp = (): Promise<void> => follower.catchUp();
   await persist(options, catchUp);
+  const guard = await HistoryGuard.open({ dataDir, log });
+  const requireHistory = (): Promise<void> => guard.compare(reader, directory.last);
+  await persist(options, requireHistory);
 
   const compare = async (): Promise<void> => {
     const lastKeyEvent = directory.lastOwn;
@@ -122,7 +121,7 @@ async function start(
   await persist(options, compare);
   for (const entry of recent.filter(({ n }) => n > published)) void outbox.publish(entry);
 
-  const shared = { node, cluster, directory, store, outbox, ignored, log, catchUp, now };
+  const shared = { node, cluster, directory, store, outbox, ignored, log, catchUp, guard, now };
   enrollment = new Enrollment({
     ...shared,
     clockToleranceMs,
@@ -151,6 +150,8 @@ async function start(
       answers.forgetExpired(now());
       enrollment.endOverdue();
     }, forgetMs),
+    // Not an error while the broker is away: then nothing is signed either.
+    setInterval(() => void requireHistory().catch(() => undefined), compareMs),
   ];
   undo.push(() => timers.forEach((timer) => clearInterval(timer)));
 
@@ -172,7 +173,8 @@ async function start(
   ];
   undo.push(() => stopping.abort());
   const afterReconnect = async (): Promise<void> => {
-    await requireSameHistory(reader, directory.last);
+    await requireHistory();
+    if (guard.breach !== undefined) return;
     await catchUp();
     await compare();
   };

@@ -1,5 +1,14 @@
 /** @module `thsm.v1.beat.<node>`: a node's heartbeat. Not stored; signed all the same. */
-import { formatVersion, IsCount, IsName, IsRandomId, IsTime, IsVersion } from "./fields.js";
+import {
+  formatVersion,
+  IsCount,
+  IsName,
+  IsRandomId,
+  IsText,
+  IsTime,
+  IsVersion,
+  MayBeAbsent,
+} from "./fields.js";
 
 export class Heartbeat {
   @IsVersion() readonly version: number = formatVersion;
@@ -10,5 +19,7 @@ export class Heartbeat {
   /** Inputs waiting for a worker. */
   @IsCount() readonly queued!: number;
   @IsCount() readonly activeKeys!: number;
+  /** Why the node refuses to sign anything: the streams are not those that it knew. */
+  @MayBeAbsent() @IsText(400) readonly halted?: string;
   @IsTime() readonly time!: string;
 }

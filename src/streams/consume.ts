@@ -13,6 +13,8 @@ import { parseSubject, type StreamName } from "./subjects.js";
 const retryMs = 500;
 /** Messages delivered ahead of their acknowledgement. */
 const prefetch = 256;
+/** How long the server remembers a question for messages: one that is lost on the way costs so much. */
+const askMs = 6000;
 
 /** A message with its acknowledgement still owed. */
 export interface Delivery {
@@ -41,7 +43,7 @@ export async function consume(options: ConsumeOptions): Promise<void> {
   while (!signal.aborted && !connection.isClosed()) {
     try {
       const source = await jetstream(connection).consumers.get(stream, consumer);
-      const messages = await source.consume({ max_messages: prefetch });
+      const messages = await source.consume({ max_messages: prefetch, expires: askMs });
       const stop = (): void => messages.stop();
       signal.addEventListener("abort", stop);
       // It may have fired while the consumer was looked up.

@@ -21,6 +21,17 @@ export type Entry =
   | { readonly seq: number; readonly message: StoredMessage }
   | { readonly seq: number; readonly junk: HsmError };
 
+/** A stream as a whole, by the server's word. */
+export interface StreamState {
+  /** When it was made; another time means another stream of the same name. */
+  readonly created: string;
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Of JetStream's API: there is no such stream. */
+const streamNotFound = 10059;
+
 /** What became of a question to the server. */
 type Reply = Msg | "denied" | "silence";
 
@@ -72,6 +83,18 @@ export class StreamReader {
   }
 
   /**
+   * Undefined when the server has no such stream.
+   * @throws HsmError `ERR_BROKER` also for a login that may not ask, `ERR_BROKER_UNREACHABLE`
+   */
+  async state(stream: StreamName): Promise<StreamState | undefined> {
+    const reply = await this.#insist(`$JS.API.STREAM.INFO.${stream}`, "");
+    const state = parseState(reply);
+    if (state === "none") return undefined;
+    if (state !== undefined) return state;
+    throw new HsmError("ERR_BROKER", `NATS does not say how ${stream} stands`);
+  }
+
+  /**
    * Everything from `from` to `to` in order, many gets in flight. Missing sequence numbers are
    * left out; the caller sees the gap.
    */
@@ -94,19 +117,19 @@ export class StreamReader {
 
   /** The message that the server found, whatever its sender made of it; undefined for none. */
   async #get(subject: string, query: object | undefined): Promise<Msg | undefined> {
-    const payload = query === undefined ? "" : JSON.stringify(query);
+    const reply = await this.#insist(subject, query === undefined ? "" : JSON.stringify(query));
+    if (isFound(reply)) return reply;
+    const status = reply.headers?.code ?? 0;
+    if (status === 404) return undefined;
+    throw new HsmError("ERR_BROKER", `NATS answered a read with status ${status}`);
+  }
+
+  /** What the server answers, asked again while nobody is there. */
+  async #insist(subject: string, payload: string): Promise<Msg> {
     for (let attempt = 1; ; attempt++) {
       const reply = await this.#ask(subject, payload);
       if (reply === "denied") throw new HsmError("ERR_BROKER", `not permitted to read ${subject}`);
-      if (reply !== "silence") {
-        // The server puts a sequence number on all that it found, and on nothing else.
-        if (reply.headers?.has("Nats-Sequence") === true) return reply;
-        const status = reply.headers?.code ?? 0;
-        if (status === 404) return undefined;
-        if (status !== 503) {
-          throw new HsmError("ERR_BROKER", `NATS answered a read with status ${status}`);
-        }
-      }
+      if (reply !== "silence" && (isFound(reply) || reply.headers?.code !== 503)) return reply;
       if (attempt === tries || this.#connection.isClosed()) {
         throw new HsmError("ERR_BROKER_UNREACHABLE", "NATS does not answer reads");
       }
@@ -148,6 +171,30 @@ export class StreamReader {
       }
     });
     this.#isListening = true;
+  }
+}
+
+/** The server puts a sequence number on all that it found, and on nothing else. */
+function isFound(reply: Msg): boolean {
+  return reply.headers?.has("Nats-Sequence") === true;
+}
+
+/** Undefined for what says nothing of a stream. */
+function parseState(reply: Msg): StreamState | "none" | undefined {
+  interface Info {
+    created?: unknown;
+    state?: { first_seq?: unknown; last_seq?: unknown };
+    error?: { err_code?: unknown };
+  }
+  try {
+    const { created, state, error } = reply.json<Info>();
+    if (error?.err_code === streamNotFound) return "none";
+    const { first_seq: first, last_seq: last } = state ?? {};
+    const isWhole =
+      typeof created === "string" && typeof first === "number" && typeof last === "number";
+    return isWhole ? { created, first, last } : undefined;
+  } catch {
+    return undefined;
   }
 }
 

@@ -25,6 +25,8 @@ export const may: Record<Member, string[]> = {
     `${get}.THSM_SHARE.thsm.v1.share.n1.>`,
     `${get}.THSM_AUDIT.thsm.v1.audit.node.n1`,
     `${get}.THSM_AUDIT.thsm.v1.audit.node.n1.>`,
+    `${api}.STREAM.INFO.THSM_REQ`,
+    `${api}.STREAM.INFO.THSM_KEY`,
   ],
   n2: ["thsm.v1.share.n2.alice.s1.r1"],
   alice: [
@@ -124,7 +126,8 @@ export const mayNot: Record<Member, string[]> = {
     "thsm.v1.round.n2.n1.k1",
     "thsm.v1.prep.n2.n1.k1",
     `${api}.INFO`,
-    `${api}.STREAM.INFO.THSM_REQ`,
+    `${api}.STREAM.INFO.THSM_SHARE`,
+    `${api}.STREAM.INFO.THSM_DEAL`,
     `${api}.CONSUMER.INFO.THSM_REQ.node-n2`,
     `${api}.CONSUMER.MSG.NEXT.THSM_REQ.node-n2`,
     `${api}.CONSUMER.MSG.NEXT.THSM_DEAL.node-n2`,

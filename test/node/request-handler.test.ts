@@ -146,6 +146,7 @@ describe("the request handler", () => {
       answers,
       outbox,
       ignored,
+      guard: { see: () => {}, require: () => {}, breach: undefined },
       log,
       maxRequestLifetimeMs: 120_000,
       clockToleranceMs: 30_000,

@@ -5,7 +5,10 @@ import type { Lie, Link, Packet } from "./proxy.js";
 export type Aim = (packet: Packet, member: string) => boolean;
 
 const isNode = (member: string): boolean => /^n\d+$/.test(member);
-const up = (prefix: string): Aim => ({ way, subject }) => way === "up" && subject.startsWith(prefix);
+const up =
+  (prefix: string): Aim =>
+  ({ way, subject }) =>
+    way === "up" && subject.startsWith(prefix);
 const ack =
   (stream: string): Aim =>
   ({ way, subject, payload, headers }) =>
@@ -80,14 +83,19 @@ export const harmful: Readonly<Record<string, () => Lie>> = {
   "comes with other headers": () => (packet) => [{ ...packet, headers: otherHeaders(packet) }],
   "comes on another subject": () => (packet) => [{ ...packet, subject: otherSubject(packet) }],
   "comes with another reply subject": () => (packet) => [
-    { ...packet, reply: packet.reply === "" ? "" : otherSubject({ ...packet, subject: packet.reply }) },
+    {
+      ...packet,
+      reply: packet.reply === "" ? "" : otherSubject({ ...packet, subject: packet.reply }),
+    },
   ],
   "comes as the one before": () => {
     const before = new Map<Link, Packet>();
     return (packet, link) => {
       const last = before.get(link);
       before.set(link, packet);
-      return last === undefined ? [] : [{ ...packet, payload: last.payload, headers: last.headers }];
+      return last === undefined
+        ? []
+        : [{ ...packet, payload: last.payload, headers: last.headers }];
     };
   },
 };
@@ -103,9 +111,12 @@ function changed(payload: Buffer): Buffer {
 /** Signatures, ids and sequence numbers, each with another digit. */
 function otherHeaders({ headers }: Packet): string {
   if (headers === "") return "NATS/1.0\r\nThsm-Sig: ed25519 none\r\nNats-Sequence: 1\r\n\r\n";
-  return headers.replaceAll(/^([A-Za-z-]+: .*?)([0-9A-Za-z])\r$/gm, (_, head: string, last: string) => {
-    return `${head}${last === "1" ? "2" : "1"}\r`;
-  });
+  return headers.replaceAll(
+    /^([A-Za-z-]+: .*?)([0-9A-Za-z])\r$/gm,
+    (_, head: string, last: string) => {
+      return `${head}${last === "1" ? "2" : "1"}\r`;
+    },
+  );
 }
 
 /** The same with its last character changed: a sibling's rid, inbox entry or number. */
