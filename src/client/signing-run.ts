@@ -82,6 +82,8 @@ export class SigningRun {
   #fail!: (error: Error) => void;
   #isDone = false;
   #unstored: Promise<unknown>[] = [];
+  /** A request of this run is acknowledged. */
+  #isRecorded = false;
   #timer: NodeJS.Timeout | undefined;
   #nextSearchMs = Date.now() + searchMs;
   /** Valid signatures that wait a moment for the answer that tells who lied. */
@@ -173,7 +175,12 @@ export class SigningRun {
     const { hash: requestHash, stored } = published;
     collector.expect(rid, (answer) => this.#take(answer));
     this.#unstored.push(stored);
-    stored.catch((error: unknown) => this.#failBy(error));
+    stored.then(
+      () => {
+        this.#isRecorded = true;
+      },
+      (error: unknown) => this.#failBy(error),
+    );
     const atMs = Date.now();
     this.#attempts.push({ rid, hash: requestHash, parties, atMs });
     for (const party of parties) {
@@ -275,7 +282,8 @@ export class SigningRun {
     const now = Date.now();
     if (this.#isDone) return;
     if (now >= this.#work.deadlineMs) {
-      this.#fail(this.#quorumError());
+      // Without any acknowledgement no node can have heard: the publication tells that, at this deadline too.
+      if (this.#isRecorded) this.#fail(this.#quorumError());
       return;
     }
     if (this.#combined !== undefined && now >= (this.#blameUntilMs ?? now)) {
