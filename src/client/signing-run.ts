@@ -175,17 +175,21 @@ export class SigningRun {
     const { hash: requestHash, stored } = published;
     collector.expect(rid, (answer) => this.#take(answer));
     this.#unstored.push(stored);
-    stored.then(
-      () => {
-        this.#isRecorded = true;
-      },
-      (error: unknown) => this.#failBy(error),
-    );
+    void this.#awaitRecord(stored);
     const atMs = Date.now();
     this.#attempts.push({ rid, hash: requestHash, parties, atMs });
     for (const party of parties) {
       this.#waitingFor.set(party, atMs);
       health.asked(this.#nodeOf(party), inputs.length);
+    }
+  }
+
+  async #awaitRecord(stored: Promise<unknown>): Promise<void> {
+    try {
+      await stored;
+      this.#isRecorded = true;
+    } catch (error) {
+      this.#failBy(error);
     }
   }
 

@@ -27,6 +27,8 @@ class Mark {
   @Matches(/^(?:[0-9a-f]{64})?$/) readonly hash!: string;
 }
 
+type HistoryReader = Pick<StreamReader, "state" | "at">;
+
 export interface HistoryGuardOptions {
   readonly dataDir: string;
   readonly log: Logger;
@@ -103,7 +105,7 @@ export class HistoryGuard {
    * that this life has applied; undefined before the first.
    * @throws HsmError what reading throws: then nothing is known
    */
-  async compare(reader: StreamReader, newestKey: StoredMessage | undefined): Promise<void> {
+  async compare(reader: HistoryReader, newestKey: StoredMessage | undefined): Promise<void> {
     const { log } = this.#options;
     const before = this.#mismatch;
     const found = await this.#compare(reader, newestKey);
@@ -116,7 +118,7 @@ export class HistoryGuard {
   }
 
   async #compare(
-    reader: StreamReader,
+    reader: HistoryReader,
     newestKey: StoredMessage | undefined,
   ): Promise<HsmError | undefined> {
     for (const stream of guarded) {
@@ -140,7 +142,7 @@ export class HistoryGuard {
 
   /** The hash of the newest key event, after a look whether those known are where they were. */
   async #knownKey(
-    reader: StreamReader,
+    reader: HistoryReader,
     newest: StoredMessage | undefined,
   ): Promise<string | HsmError> {
     const mark = this.#marks.get(streamNames.keys);

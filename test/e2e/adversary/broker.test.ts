@@ -107,7 +107,6 @@ describe("a lying broker", function () {
     "ERR_BROKER_UNREACHABLE",
     "ERR_BROKER",
     "ERR_CONFLICT",
-    "ERR_DEADLINE",
     "ERR_COMBINE_FAILED",
     "ERR_EXPIRED",
   ]);
