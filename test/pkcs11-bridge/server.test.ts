@@ -184,6 +184,21 @@ describe("the daemon", () => {
       expect(await verbose.receive()).to.equal(undefined);
     });
 
+    it("answers a hash or a salt that does not exist", async () => {
+      const module = await open();
+      for (const [hash, salt] of [
+        [6, 0],
+        [255, 0],
+        [3, 65],
+      ] as const) {
+        const mechanism = new Writer().u32(ckm.SHA256_RSA_PKCS).u8(hash).u8(salt);
+        const body = new Writer().text("dns").u64(1n).fixed(mechanism.finish());
+        const { code } = await module.call("sign", body.bytes(Buffer.alloc(32)));
+        expect(code).to.equal(ckr.MECHANISM_PARAM_INVALID);
+      }
+      await expectAlive();
+    });
+
     it("says which version it speaks to a module of another one", async () => {
       const module = await RawModule.dial(socketPath);
       module.send(helloPayload(randomBytes(16), 7));

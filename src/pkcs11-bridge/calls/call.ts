@@ -28,7 +28,14 @@ export function prepared<Request>(
 ): Prepare {
   return (body) => {
     const reader = new Reader(body);
-    const request = parse(reader);
+    let request: Request;
+    try {
+      request = parse(reader);
+    } catch (error) {
+      // A body that can be read and asks for what does not exist: that is answered.
+      if (error instanceof CkrError) return () => Promise.reject(error);
+      throw error;
+    }
     reader.end();
     return (context) => run(request, context);
   };

@@ -126,7 +126,11 @@ describe(`floods (THSM_SEED=${seed})`, function () {
 
   async function expectUnharmed(before: unknown): Promise<void> {
     await until("the next signature", () => sign(), 600_000);
-    expect(await pidsNow(), "no process has ended").to.deep.equal(pids);
+    const now = await pidsNow();
+    for (const [i, name] of processes.entries()) {
+      const why = now[i] === pids[i] ? "" : await cluster.processes.logEnd(name);
+      expect(now[i], `${name} has ended: ${why}`).to.equal(pids[i]);
+    }
     expect(await state()).to.deep.equal(before);
     for (const [i, pid] of pids.entries()) {
       const status = await readFile(`/proc/${pid}/status`, "utf8");
