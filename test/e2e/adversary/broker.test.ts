@@ -25,6 +25,7 @@ const quickly = new Set([
 const timeoutMs = isSlow ? 1200 : 700;
 /** For the timers of a busy machine, on top of a call's own grace. */
 const leewayMs = 3000;
+const patienceMs = 60_000;
 
 describe("a lying broker", function () {
   this.timeout(180_000);
