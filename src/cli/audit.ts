@@ -34,6 +34,7 @@ interface VerifyFlags extends SourceFlags {
   readonly session?: string;
   readonly key?: string;
   readonly jobs?: string;
+  readonly bookmark?: string;
 }
 
 export function addAuditCommands(program: Command): void {
@@ -50,9 +51,13 @@ export function addAuditCommands(program: Command): void {
     .option("--session <id>", "tell of this session only")
     .option("--key <id>", "tell of this key only")
     .option("--jobs <n>", "threads for the arithmetic (default: one a processor)")
+    .option("--bookmark <file>", "go on from the last audit's bookmark, and leave one for the next")
     .addHelpText(
       "after",
       `
+The bookmark is signed with the auditor's identity key. The history must begin with what the last audit saw;
+what that one verified is not verified again, so that a daily audit costs what the day brought.
+
 Every message is read, and checked against the others, whatever is asked for: --since, --until, --session
 and --key narrow which signatures are verified and which findings are told.
 
@@ -63,11 +68,21 @@ Example: thsm audit verify --auditor /etc/thsm/auditor.toml --since 2026-03-01T0
     .action(async (flags: VerifyFlags) => {
       const options = program.opts<GlobalOptions>();
       const scope = scopeOf(flags);
+      if (flags.bookmark !== undefined && Object.keys(scope).length > 0) {
+        throw new HsmError(
+          "ERR_INVALID_ARGUMENT",
+          "--bookmark is for whole audits: leave out --since, --until, --session and --key",
+        );
+      }
       const threads = flags.jobs === undefined ? availableParallelism() : jobsOf(flags.jobs);
       await withHistory(flags, async (history) => {
         const progress = showProgress();
         const findings: Finding[] = [];
+        const bookmark =
+          flags.bookmark === undefined ? undefined : await history.bookmark(flags.bookmark);
         const run = verifyHistory(history.source, history.cluster, {
+          ...(bookmark?.mark === undefined ? {} : { bookmark: bookmark.mark }),
+          ...(bookmark === undefined ? {} : { onMark: bookmark.remember }),
           recombine: flags.recombine,
           scope,
           threads,
@@ -85,6 +100,8 @@ Example: thsm audit verify --auditor /etc/thsm/auditor.toml --since 2026-03-01T0
           step = await run.next();
         }
         const summary = step.value;
+        // What was rolled back must show again tomorrow.
+        if (summary.byCode.AUDIT_ROLLED_BACK === undefined) await bookmark?.save();
         progress.end(summary.findings === 0 ? "the history is clean" : "the history is NOT clean");
         print(options, auditReport(summary, findings), formatSummary(summary).trimEnd());
         process.exitCode = auditExitCode(summary);

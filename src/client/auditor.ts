@@ -9,6 +9,9 @@ import { memberName } from "../identity/names.js";
 import { silentLogger, type Logger } from "../log.js";
 import { validated } from "../validate.js";
 import { connectBus } from "../streams/connection.js";
+import { readIdentityFile } from "../identity/identity-file.js";
+import { readBookmark, writeBookmark, type Bookkeeper } from "./audit/bookmark.js";
+import type { Mark } from "./audit/positions.js";
 import { exportedHistory } from "./audit/ndjson.js";
 import { liveHistory, type HistorySource } from "./audit/sources.js";
 
@@ -17,6 +20,8 @@ class AuditorConfig {
   @Matches(memberName) readonly name!: string;
   @IsString() readonly cluster!: string;
   @IsString() readonly loginFile!: string;
+  /** Signs bookmarks. Default: identity.json beside auditor.toml. */
+  @IsOptional() @IsString() readonly identityFile?: string;
   @IsOptional() @IsString() readonly tlsCert?: string;
   @IsOptional() @IsString() readonly tlsKey?: string;
 }
@@ -33,7 +38,17 @@ export interface AuditOptions {
 export interface OpenHistory {
   readonly source: HistorySource;
   readonly cluster: Cluster;
+  /** The auditor's bookmark in a file, if there is one yet. @see readBookmark */
+  bookmark(path: string): Promise<OpenBookmark>;
   close(): Promise<void>;
+}
+
+export interface OpenBookmark {
+  /** What the last audit left; undefined at the first. */
+  readonly mark: Mark | undefined;
+  readonly remember: (mark: Mark) => void;
+  /** Signs and writes what was remembered. */
+  save(): Promise<void>;
 }
 
 const connectMs = 10_000;
@@ -45,10 +60,17 @@ const connectMs = 10_000;
 export async function openHistory(options: AuditOptions): Promise<OpenHistory> {
   const { configFile, exportDir, log = silentLogger } = options;
   const { config, cluster } = await readAuditor(configFile);
-  if (exportDir !== undefined) {
-    return { source: exportedHistory(exportDir), cluster, close: () => Promise.resolve() };
-  }
   const at = (path: string): string => resolve(dirname(configFile), path);
+  const bookmark = (path: string): Promise<OpenBookmark> =>
+    openBookmark(
+      path,
+      { cluster, auditor: config.name },
+      at(config.identityFile ?? "identity.json"),
+    );
+  if (exportDir !== undefined) {
+    const source = exportedHistory(exportDir);
+    return { source, cluster, bookmark, close: () => Promise.resolve() };
+  }
   const { tlsCert, tlsKey } = config;
   const connection = await connectBus({
     servers: cluster.servers,
@@ -58,7 +80,25 @@ export async function openHistory(options: AuditOptions): Promise<OpenHistory> {
     log,
     timeoutMs: connectMs,
   });
-  return { source: liveHistory(connection), cluster, close: () => connection.close() };
+  const source = liveHistory(connection);
+  return { source, cluster, bookmark, close: () => connection.close() };
+}
+
+async function openBookmark(
+  path: string,
+  owner: Bookkeeper,
+  identityFile: string,
+): Promise<OpenBookmark> {
+  // Opened first: an audit of hours must not end in "no identity".
+  const key = (await readIdentityFile(identityFile)).openUnprotected();
+  let remembered: Mark | undefined;
+  return {
+    mark: await readBookmark(path, owner),
+    remember: (mark) => (remembered = mark),
+    save: async () => {
+      if (remembered !== undefined) await writeBookmark(path, remembered, owner, key);
+    },
+  };
 }
 
 async function readAuditor(path: string): Promise<{ config: AuditorConfig; cluster: Cluster }> {

@@ -13,7 +13,7 @@ import { IdentityLock } from "./identity-lock.js";
 export type * from "./api.js";
 export { encodings, hashes } from "./api.js";
 export * from "./audit/index.js";
-export { openHistory, type AuditOptions, type OpenHistory } from "./auditor.js";
+export { openHistory, type AuditOptions, type OpenBookmark, type OpenHistory } from "./auditor.js";
 export { IdentityLock } from "./identity-lock.js";
 export { readClientConfig, type ClientConfig } from "./config.js";
 export { parseDigestInfo } from "../scheme/index.js";

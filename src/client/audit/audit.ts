@@ -19,6 +19,7 @@ import {
   type FindingFacts,
 } from "./findings.js";
 import { KeyHistory } from "./key-history.js";
+import { Positions, type Mark } from "./positions.js";
 import type { SigningJob, Verdict } from "./recombine.js";
 import { isInScope, isSigningInScope, type AuditScope } from "./scope.js";
 import { SequenceCheck } from "./sequence.js";
@@ -31,6 +32,13 @@ import { isSigned, jobOf, tellSigning } from "./verdict.js";
 export interface AuditOptions {
   /** Whether the shares of each result are combined again. Default true. It is most of the work. */
   readonly recombine?: boolean;
+  /**
+   * What an earlier audit of this cluster left. The history must begin with what that one saw; signatures that
+   * it verified are not verified again, everything else is.
+   */
+  readonly bookmark?: Mark;
+  /** Takes what this audit leaves for the next one, when it has come to its end. */
+  readonly onMark?: (mark: Mark) => void;
   /** What is to be told of. Every message is read and checked all the same. Default: everything. */
   readonly scope?: AuditScope;
   /** Whether every admitted message is an item too. Default false. */
@@ -93,6 +101,8 @@ export interface AuditSummary {
   readonly outOfScope: number;
   /** Inputs whose signatures the scope leaves out: nobody verified them. */
   readonly notVerified: number;
+  /** Inputs whose signatures an earlier audit verified, by its bookmark. */
+  readonly verifiedBefore: number;
   readonly chainHeads: readonly ChainHead[];
   readonly findings: number;
   readonly notes: number;
@@ -126,10 +136,16 @@ export class Audit {
   #inFlight = 0;
   #outOfScope = 0;
   #notVerified = 0;
+  #verifiedBefore = 0;
+  #reports = 0;
+  readonly #positions: Positions | undefined;
+  readonly #again: Record<KeptStream, number[]> = byStream(() => []);
 
   constructor(cluster: Cluster, bounds: HistoryBounds, options: AuditOptions) {
     this.#bounds = bounds;
     this.#options = options;
+    const isMarked = options.bookmark !== undefined || options.onMark !== undefined;
+    this.#positions = isMarked ? new Positions(options.bookmark, this.report) : undefined;
     const sequence = (stream: KeptStream): SequenceCheck =>
       new SequenceCheck(stream, bounds[stream], this.report);
     this.#sequences = byStream(sequence);
@@ -146,6 +162,7 @@ export class Audit {
 
   readonly report = (facts: FindingFacts): void => {
     const { code, stream, seq } = facts;
+    this.#reports++;
     const bounds = stream === "THSM_DEAL" ? undefined : this.#bounds[stream];
     if (isAbsence(code) && (seq[0] ?? 0) > (bounds?.settled ?? 0)) {
       this.#inFlight++;
@@ -184,10 +201,17 @@ export class Audit {
     return settled;
   }
 
+  /** Whether an earlier audit verified the entry's signature. */
+  isKnown({ stream, entry }: Opened): boolean {
+    return this.#positions?.isKnown(stream, entry.seq) === true;
+  }
+
   see(opened: Opened, hasTrueClaim: boolean): void {
     const { stream, entry } = opened;
     this.#messages[stream]++;
     this.#sequences[stream].see(entry.seq);
+    this.#positions?.see(stream, entry);
+    if (!hasTrueClaim) this.#again[stream].push(entry.seq);
     const admitted = admit(opened, hasTrueClaim, this.report);
     if (admitted === undefined) return;
     const { link, message } = admitted;
@@ -210,7 +234,24 @@ export class Audit {
       this.#notVerified += request.inputs.length;
       return undefined;
     }
-    return jobOf(signing, this.#keys.get(request.key), this.#options.recombine ?? true);
+    const recombine = this.#options.recombine ?? true;
+    if (this.#isJudged(signing, recombine)) {
+      this.#verifiedBefore += request.inputs.length;
+      return undefined;
+    }
+    return jobOf(signing, this.#keys.get(request.key), recombine);
+  }
+
+  /** Whether an earlier audit has judged a signing, and nothing of it is new or was wrong. */
+  #isJudged({ attempts, answers, closing }: Signing, recombine: boolean): boolean {
+    // The tests of keys are what activations rest on; what is not closed is told by what its shares make.
+    if (closing === undefined || attempts[0]?.body.kind === "test") return false;
+    const entries = {
+      THSM_REQ: attempts.map(({ seq }) => seq),
+      THSM_SHARE: answers.map(({ seq }) => seq),
+      THSM_AUDIT: [closing.seq],
+    };
+    return this.#positions?.areJudged(entries, recombine) === true;
   }
 
   /** Takes the verdict on a signing, undefined when there was no job. */
@@ -220,7 +261,12 @@ export class Audit {
     if (signing.closing?.body.type === "result") this.#results++;
     const key = this.#keys.get(request.key);
     const isAsked = verdict !== undefined || isSigningInScope(this.#options.scope, signing);
+    const before = this.#reports;
     if (isAsked) tellSigning(signing, key, verdict, this.report);
+    // What is not closed is judged again anyhow.
+    const { seq } = signing.attempts[0] ?? {};
+    const isToRemember = this.#reports > before && signing.closing !== undefined;
+    if (isToRemember && seq !== undefined) this.#again.THSM_REQ.push(seq);
     if (this.#options.signings === true && isAsked) {
       this.#items.push({ type: "signing", signing, verdict });
     }
@@ -235,6 +281,7 @@ export class Audit {
   /** After the last entry: everything that is still held is settled. */
   finish(): void {
     for (const stream of keptStreams) this.#sequences[stream].finish();
+    this.#positions?.finish();
     this.#signings.finish();
   }
 
@@ -261,6 +308,17 @@ export class Audit {
     }
   }
 
+  /** What the next audit may rely on; undefined when this one was not asked for it. */
+  mark(): Mark | undefined {
+    if (this.#positions === undefined) return undefined;
+    return {
+      time: new Date().toISOString(),
+      recombined: this.#options.recombine ?? true,
+      streams: this.#positions.mark(),
+      again: this.#again,
+    };
+  }
+
   summary(): AuditSummary {
     const of = (stream: KeptStream): { messages: number; first: number; last: number } => {
       const { first, last } = this.#bounds[stream];
@@ -278,6 +336,7 @@ export class Audit {
       inFlight: this.#inFlight,
       outOfScope: this.#outOfScope,
       notVerified: this.#notVerified,
+      verifiedBefore: this.#verifiedBefore,
       chainHeads: this.#chainHeads.toSorted((one, other) => (one.node < other.node ? -1 : 1)),
       findings: this.#totals.finding,
       notes: this.#totals.note,

@@ -18,6 +18,8 @@ export const severities = {
   AUDIT_UNKNOWN_EVENT: "note",
   /** Sequence numbers of a stream are missing or out of order: messages were deleted. */
   AUDIT_SEQUENCE_GAP: "finding",
+  /** A stream is not what it was at an earlier audit: cut, replaced by a backup, or written anew. */
+  AUDIT_ROLLED_BACK: "finding",
 
   AUDIT_SESSION_NOT_OPENED: "finding",
   /** Requests of a session are missing, doubled, or not as many as its end says. */

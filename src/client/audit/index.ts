@@ -11,5 +11,7 @@ export {
 } from "./report.js";
 export { liveHistory, type HistorySource } from "./sources.js";
 export type { AuditedEvent, AuditItem, AuditSummary, VerifyProgress } from "./audit.js";
+export { readBookmark, writeBookmark, type Bookkeeper } from "./bookmark.js";
+export type { Mark, Position } from "./positions.js";
 export type { AuditScope } from "./scope.js";
 export { replayHistory, verifyHistory, type VerifyOptions } from "./verify.js";

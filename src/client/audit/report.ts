@@ -39,6 +39,9 @@ export function formatSummary(summary: AuditSummary): string {
     ...summary.chainHeads.map(({ node, n, hash }) => `node ${node}: ${n} messages, newest ${hash}`),
     ...Object.entries(summary.byCode).map(([code, count]) => `${code}: ${count}`),
     ...(summary.inFlight === 0 ? [] : [`${summary.inFlight} checks are left to the next audit`]),
+    ...(summary.verifiedBefore === 0
+      ? []
+      : [`${summary.verifiedBefore} signatures were verified by the audit that left the bookmark`]),
     ...(summary.notVerified === 0 && summary.outOfScope === 0
       ? []
       : [

@@ -81,6 +81,8 @@ export async function* replayHistory(
     audit.close();
     yield* audit.takeItems();
     options.onProgress?.(audit.progress);
+    const mark = audit.mark();
+    if (mark !== undefined) options.onMark?.(mark);
     return audit.summary();
   } finally {
     await arithmetic.close();
@@ -109,7 +111,9 @@ class Run {
   }
 
   async take(batch: readonly Opened[]): Promise<void> {
-    const signed = this.#arithmetic.verify(batch.map(({ claim }) => claim));
+    const signed = this.#arithmetic.verify(
+      batch.map((opened) => (this.#audit.isKnown(opened) ? undefined : opened.claim)),
+    );
     this.#opened.push({ batch, signed: handled(signed) });
     while (this.#opened.length > this.#arithmetic.depth) await this.#see();
   }
@@ -127,7 +131,7 @@ class Run {
     if (next === undefined) return;
     const signed = await next.signed;
     for (const [index, opened] of next.batch.entries()) {
-      this.#audit.see(opened, signed[index] === true);
+      this.#audit.see(opened, signed[index] === true || this.#audit.isKnown(opened));
     }
     this.#collect();
     while (this.#judged.length > this.#arithmetic.depth) await this.#conclude();
