@@ -8,7 +8,9 @@ import {
   formatFinding,
   formatSummary,
   openHistory,
+  readEvidence,
   verifyHistory,
+  weigh,
   writeHistory,
   type AuditScope,
   type Finding,
@@ -106,6 +108,40 @@ Example: thsm audit verify --auditor /etc/thsm/auditor.toml --since 2026-03-01T0
         print(options, auditReport(summary, findings), formatSummary(summary).trimEnd());
         process.exitCode = auditExitCode(summary);
       });
+    });
+
+  audit
+    .command("evidence")
+    .description("check what a misbehaviour event, or its messages alone, prove against a node")
+    .argument(
+      "<file>",
+      "the event's payload: nats stream get THSM_AUDIT N; thsm status says which N",
+    )
+    .option("--cluster <file>", "cluster.toml (default: beside $THSM_AUDITOR_CONFIG)")
+    .addHelpText(
+      "after",
+      `
+Needs nothing but the file and cluster.toml, no cluster that runs:
+  thsm audit evidence --cluster /etc/thsm/cluster.toml n2.json
+Exit code: 0 the node is proven guilty, 3 it is not, 2 the file could not be read.`,
+    )
+    .action(async (file: string, flags: { cluster?: string }) => {
+      const beside = process.env["THSM_AUDITOR_CONFIG"];
+      const clusterFile =
+        flags.cluster ?? (beside === undefined ? undefined : resolve(beside, "../cluster.toml"));
+      if (clusterFile === undefined) {
+        throw new HsmError("ERR_INVALID_CONFIG", "say who is who: --cluster cluster.toml");
+      }
+      const cluster = await readCluster(clusterFile);
+      const { node, messages } = await readEvidence(file);
+      const weighed = weigh(cluster, node, messages);
+      const verdict = weighed.guilt === undefined ? "NOT PROVEN" : `PROVEN, ${weighed.guilt}`;
+      const looked = weighed.messages.map(({ hash, stream, by, time = "" }) =>
+        `  ${hash} ${stream} by ${by} ${time}`.trimEnd(),
+      );
+      const text = [`${verdict}: ${weighed.text}`, ...looked].join("\n");
+      print(program.opts<GlobalOptions>(), { version: 1, ...weighed }, text);
+      process.exitCode = weighed.guilt === undefined ? 3 : 0;
     });
 
   withSource(audit.command("export"))

@@ -214,7 +214,7 @@ async function writeConfigs(plan: ClusterPlan, parts: readonly PublicPart[]): Pr
   const configs: Record<PartRole, (name: string) => Readonly<Record<string, object>>> = {
     node: (name) => ({ "node.toml": { ...member, name, dataDir: plan.dataDir } }),
     client: (name) => ({ "client.toml": { ...client, name }, "pkcs11d.toml": daemon }),
-    operator: () => ({}),
+    operator: (name) => ({ "operator.toml": { ...member, name } }),
     auditor: (name) => ({ "auditor.toml": { ...login, name } }),
     provisioner: () => ({ "provisioner.toml": login }),
     server: () => ({}),

@@ -13,8 +13,10 @@ import { addIdentityCommands } from "./identity.js";
 import { addInitCommand } from "./init.js";
 import { addKeyCommands } from "./key.js";
 import { addPinCommands } from "./pin.js";
+import { addNodeCommands } from "./node.js";
 import { addProvisionCommand } from "./provision.js";
 import { addSignCommand } from "./sign.js";
+import { addStatusCommand } from "./status.js";
 
 const program = new Command("thsm")
   .description("Threshold HSM: RSA keys split over n nodes, any k of which sign")
@@ -42,6 +44,8 @@ addIdentityCommands(program);
 addClusterCommands(program);
 addInitCommand(program);
 addProvisionCommand(program);
+addNodeCommands(program);
+addStatusCommand(program);
 addPinCommands(program);
 
 try {

@@ -66,11 +66,13 @@ export function clientPermissions(name: string): NatsPermissions {
       allow: [
         `thsm.v1.req.${name}.>`,
         `thsm.v1.audit.client.${name}.>`,
+        `thsm.v1.audit.blame.${name}.*`,
         "thsm.v1.deal.*.*",
         ...keyDirectory,
         directGet(`req.${name}.>`),
         directGet(`share.*.${name}.>`),
         directGet(`audit.client.${name}.>`),
+        ...nodeRecord,
       ],
     },
     subscribe: {
@@ -84,6 +86,9 @@ export function clientPermissions(name: string): NatsPermissions {
     },
   };
 }
+
+/** Whom clients blame and operators clear: members learn of it when they start. */
+const nodeRecord = [directGet("audit.blame.*.*"), directGet("audit.operator.*.*")];
 
 const readState = [
   "$JS.API.INFO",
@@ -106,7 +111,9 @@ export function operatorPermissions(name: string): NatsPermissions {
         "$JS.API.STREAM.LEADER.STEPDOWN.*",
         "$JS.API.CONSUMER.LEADER.STEPDOWN.*.*",
         `thsm.v1.audit.operator.${name}`,
+        `thsm.v1.audit.operator.${name}.*`,
         directGet(`audit.operator.${name}`),
+        ...nodeRecord,
         ...keyDirectory,
       ],
       // A backup of sealed dealings would keep what the work queue is there to forget.

@@ -1,10 +1,14 @@
 /** @module What a connected client shares among its sessions, dealings and audits. */
+import { setTimeout as delay } from "node:timers/promises";
 import type { NatsConnection } from "nats";
 import type { Cluster } from "../identity/cluster.js";
 import type { Logger } from "../log.js";
-import { connectBus } from "../streams/connection.js";
+import { connectBus, isConnected } from "../streams/connection.js";
 import { Publisher } from "../streams/publish.js";
 import { StreamReader } from "../streams/read.js";
+import { BlameBook } from "./blame/blame-book.js";
+import { ChainWatch } from "./blame/chain-watch.js";
+import { StoredCheck } from "./blame/stored-check.js";
 import { Collector } from "./collector.js";
 import type { ClientConfig } from "./config.js";
 import type { IdentityLock } from "./identity-lock.js";
@@ -12,16 +16,22 @@ import { KeyDirectory } from "./key-directory.js";
 import { NodeHealth } from "./node-health.js";
 
 export interface Bus {
+  readonly cluster: Cluster;
   readonly connection: NatsConnection;
   readonly publisher: Publisher;
   readonly reader: StreamReader;
   readonly keys: KeyDirectory;
   readonly collector: Collector;
   readonly health: NodeHealth;
+  readonly book: BlameBook;
+  readonly storedCheck: StoredCheck;
   readonly identity: IdentityLock;
   readonly log: Logger;
   close(): Promise<void>;
 }
+
+/** How long a closing client looks whether the last shares are on record. */
+const settleMs = 2000;
 
 /** Connects, however long that takes, unless the signal fires. */
 export async function openBus(
@@ -44,16 +54,41 @@ export async function openBus(
   const keys = new KeyDirectory(cluster, connection, reader, log);
   const collector = new Collector(cluster, config.name, connection, reader, log);
   const health = new NodeHealth(cluster, connection);
+  const book = new BlameBook({
+    cluster,
+    client: config.name,
+    connection,
+    reader,
+    publisher,
+    identity,
+    log,
+    onChange: (node, isAvoided) => health.avoid(node, isAvoided),
+  });
+  const charge = book.charge.bind(book);
+  const storedCheck = new StoredCheck(reader, charge, log);
+  const chains = new ChainWatch(charge);
+  collector.onAnswer = (answer) => chains.see(answer);
+  health.onSilence = (node) => {
+    const text = `node ${node} lives, and did not answer several requests in a row in time`;
+    charge({ node, verdict: "suspect", code: "silent", text, evidence: [], messages: [] });
+  };
   return {
+    cluster,
     connection,
     publisher,
     reader,
     keys,
     collector,
     health,
+    book,
+    storedCheck,
     identity,
     log,
     async close() {
+      await storedCheck.settle(isConnected(connection) ? settleMs : 0);
+      await Promise.race([book.idle(), delay(settleMs, undefined, { ref: false })]);
+      storedCheck.close();
+      book.close();
       keys.close();
       collector.close();
       health.close();

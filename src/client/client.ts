@@ -270,7 +270,8 @@ export class Client implements HsmClient {
     const bus = await openBus(this.#config, this.#cluster, this.#identity, this.#log, signal);
     for (let isFirst = true; ; isFirst = false) {
       try {
-        await within(bus.keys.catchUp(), { deadlineMs: Infinity, signal, late: silence });
+        const learning = Promise.all([bus.keys.catchUp(), bus.book.load()]);
+        await within(learning, { deadlineMs: Infinity, signal, late: silence });
         break;
       } catch (error) {
         if (signal.aborted) {

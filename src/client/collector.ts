@@ -12,10 +12,11 @@ import type { StreamReader } from "../streams/read.js";
 import type { ShareMessage } from "../streams/shares.js";
 import { formatSubject, parseSubject, sharesTo, streamNames } from "../streams/subjects.js";
 
-/** An authentic answer, and the hash of the message it came in. */
+/** An authentic answer, and the message it came in. */
 export interface Answer {
   readonly body: ShareMessage;
   readonly hash: string;
+  readonly message: SignedMessage;
 }
 
 type Waiter = (answer: Answer) => void;
@@ -29,6 +30,9 @@ export class Collector {
   readonly #subscription: Subscription;
   /** Refused messages by error code: what junk reached us. */
   readonly refused: Map<string, number> = new Map<string, number>();
+
+  /** Sees every authentic answer first. */
+  onAnswer: (answer: Answer) => void = () => undefined;
 
   constructor(
     cluster: Cluster,
@@ -97,7 +101,9 @@ export class Collector {
       this.#refuse(error, message.subject);
       return;
     }
-    waiter({ body, hash: message.hash });
+    const answer = { body, hash: message.hash, message };
+    this.onAnswer(answer);
+    waiter(answer);
   }
 
   #refuse(error: unknown, subject: string): void {

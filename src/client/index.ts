@@ -15,6 +15,16 @@ export { encodings, hashes } from "./api.js";
 export * from "./audit/index.js";
 export { openHistory, type AuditOptions, type OpenBookmark, type OpenHistory } from "./auditor.js";
 export { IdentityLock } from "./identity-lock.js";
+export { weigh, type Guilt, type Weighed } from "./audit/evidence.js";
+export { readEvidence } from "./audit/evidence-file.js";
+export { clearNode, type Cleared } from "./clear-node.js";
+export {
+  clusterStatus,
+  type BlameStatus,
+  type ClusterStatus,
+  type NodeStatus,
+  type StreamStatus,
+} from "./status.js";
 export { readClientConfig, type ClientConfig } from "./config.js";
 export { parseDigestInfo } from "../scheme/index.js";
 export { encryptTo } from "./padding.js";

@@ -6,6 +6,7 @@ import type { Cluster } from "../identity/cluster.js";
 import { fromBase64url, fromHex } from "../identity/encoding.js";
 import type { Logger } from "../log.js";
 import { parseGroupKey, type GroupKey } from "../scheme/index.js";
+import type { SignedMessage } from "../streams/envelope.js";
 import { StreamFollower } from "../streams/follow.js";
 import type { KeyRecord } from "../streams/key-life.js";
 import { KeyLives } from "../streams/key-lives.js";
@@ -20,10 +21,14 @@ export class KeyDirectory {
   readonly #groups = new Map<string, GroupKey>();
   readonly #infos = new Map<string, { state: string; info: KeyInfo }>();
   readonly #changes = new EventEmitter();
+  /** Where the stream has what a party's guilt stands on: `key` and `key party`. */
+  readonly #places = new Map<string, number>();
+  readonly #reader: StreamReader;
   #revision = 0;
 
   constructor(cluster: Cluster, connection: NatsConnection, reader: StreamReader, log: Logger) {
     this.#lives = new KeyLives(cluster);
+    this.#reader = reader;
     this.#changes.setMaxListeners(0);
     this.#follower = new StreamFollower({
       connection,
@@ -36,6 +41,11 @@ export class KeyDirectory {
         if (change === undefined) {
           log.warn({ seq: message.seq }, "key event of an unknown type skipped");
           return;
+        }
+        const { event } = change;
+        if (event.type === "proposed") this.#places.set(event.key, message.seq);
+        if (event.type === "accepted") {
+          this.#places.set(`${event.key} ${event.party}`, message.seq);
         }
         this.#revision += 1;
         this.#changes.emit("change");
@@ -76,6 +86,16 @@ export class KeyDirectory {
       throw new HsmError("ERR_KEY_NOT_ACTIVE", `key ${keyId} is ${record.state}`);
     }
     return record;
+  }
+
+  /**
+   * The messages that a party's duty stands on: the key as proposed, and as it accepted it.
+   * @throws HsmError `ERR_BROKER_UNREACHABLE`
+   */
+  async charter(keyId: string, party: number): Promise<SignedMessage[]> {
+    const places = [keyId, `${keyId} ${party}`].flatMap((name) => this.#places.get(name) ?? []);
+    const entries = await Promise.all(places.map((seq) => this.#reader.at(streamNames.keys, seq)));
+    return entries.flatMap((one) => (one !== undefined && "message" in one ? [one.message] : []));
   }
 
   /** Active keys of a token, in order of proposal. */

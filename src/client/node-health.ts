@@ -18,6 +18,10 @@ const mostPatienceMs = 5000;
 /** An answer is late when it takes so many times the recent 95th percentile. */
 const lateFactor = 3;
 
+const missesToTell = 3;
+const firstRestMs = 1000;
+const mostRestMs = 60_000;
+
 interface NodeState {
   lastBeatMs: number;
   /** What the newest beat said. */
@@ -28,14 +32,19 @@ interface NodeState {
   meanMs: number;
   /** Inputs asked and not yet answered. */
   outstanding: number;
+  /** Times in a row that it was waited for in vain, and until when it is not asked for that. */
+  misses: number;
+  restsUntilMs: number;
 }
 
 export class NodeHealth {
   readonly #states = new Map<string, NodeState>();
   readonly #recent: number[] = [];
-  readonly #culprits = new Set<string>();
+  readonly #avoided = new Set<string>();
   readonly #subscription: Subscription;
   #heardAny = false;
+  /** Called when a node that lives has been waited for in vain several times in a row. */
+  onSilence: (node: string) => void = () => undefined;
 
   constructor(cluster: Cluster, connection: NatsConnection) {
     for (const { name } of cluster.nodes) {
@@ -46,6 +55,8 @@ export class NodeHealth {
         time: "",
         meanMs: 10,
         outstanding: 0,
+        misses: 0,
+        restsUntilMs: 0,
       });
     }
     this.#subscription = connection.subscribe(allBeats, {
@@ -76,24 +87,26 @@ export class NodeHealth {
     return !this.#heardAny || Date.now() - (state?.lastBeatMs ?? 0) < silentAfterMs;
   }
 
-  isCulprit(node: string): boolean {
-    return this.#culprits.has(node);
-  }
-
-  /** From now on the node is asked last. */
-  accuse(node: string): void {
-    this.#culprits.add(node);
+  /** From now on the node is asked last, or like any other again. */
+  avoid(node: string, isAvoided: boolean): void {
+    if (isAvoided) this.#avoided.add(node);
+    else this.#avoided.delete(node);
   }
 
   asked(node: string, inputs: number): void {
     const state = this.#states.get(node);
-    if (state !== undefined) state.outstanding += inputs;
+    if (state === undefined) return;
+    state.outstanding += inputs;
+    // One request at a time tries whether it has recovered.
+    if (state.misses > 0) state.restsUntilMs = Date.now() + restMs(state.misses);
   }
 
   answered(node: string, inputs: number, elapsedMs: number): void {
     const state = this.#release(node, inputs);
     if (state === undefined) return;
     state.meanMs += (elapsedMs - state.meanMs) / 8;
+    state.misses = 0;
+    state.restsUntilMs = 0;
     this.#recent.push(elapsedMs);
     if (this.#recent.length > samples) this.#recent.shift();
   }
@@ -101,7 +114,12 @@ export class NodeHealth {
   /** Nobody waits for the node's answer any more. That it took so long already counts. */
   gaveUp(node: string, inputs: number, waitedMs: number): void {
     const state = this.#release(node, inputs);
-    if (state !== undefined) state.meanMs += Math.max(0, waitedMs - state.meanMs) / 8;
+    if (state === undefined) return;
+    state.meanMs += Math.max(0, waitedMs - state.meanMs) / 8;
+    if (waitedMs < this.patienceMs) return;
+    state.misses += 1;
+    state.restsUntilMs = Date.now() + restMs(state.misses);
+    if (state.misses === missesToTell && this.isAlive(node)) this.onSilence(node);
   }
 
   /** How long to wait for an answer before others are asked. */
@@ -119,7 +137,8 @@ export class NodeHealth {
   #score(node: string): number {
     const state = this.#states.get(node);
     if (state === undefined) return Number.POSITIVE_INFINITY;
-    const burden = (this.isAlive(node) ? 0 : 1e9) + (this.#culprits.has(node) ? 1e12 : 0);
+    const isReady = this.isAlive(node) && Date.now() >= state.restsUntilMs;
+    const burden = (isReady ? 0 : 1e9) + (this.#avoided.has(node) ? 1e12 : 0);
     // A little chance spreads equal nodes, and lets a slow one show that it has recovered.
     const spread = 1 + Math.random() / 4;
     return burden + state.meanMs * (1 + state.outstanding) * spread;
@@ -139,4 +158,9 @@ export class NodeHealth {
     this.#heardAny = true;
     Object.assign(state, { boot, beat, time, lastBeatMs: Date.now() });
   }
+}
+
+/** A node that did not answer rests the longer the more often that was so. */
+function restMs(misses: number): number {
+  return Math.min(mostRestMs, firstRestMs * 2 ** Math.min(misses, 10));
 }

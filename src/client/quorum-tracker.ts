@@ -9,7 +9,9 @@ import {
   findQuorum,
   maxQuorumsTried,
   parseSignatureShare,
+  verifyShareProof,
   type GroupKey,
+  type ProofContext,
   type QuorumResult,
   type SignatureShare,
 } from "../scheme/index.js";
@@ -39,12 +41,17 @@ export class QuorumTracker {
   readonly #encoded: readonly Uint8Array[];
   readonly #good = new Map<number, Contribution>();
   readonly #accused = new Map<number, Accusation>();
-  #isBlameOpen = false;
+  readonly #proof: ProofContext | undefined;
+  #suspects: readonly number[] = [];
 
-  /** `encoded`: the encoded messages of all inputs, in order. */
-  constructor(group: GroupKey, encoded: readonly Uint8Array[]) {
+  /**
+   * `encoded`: the encoded messages of all inputs, in order. With `proof` a share counts only together
+   * with a share proof that holds.
+   */
+  constructor(group: GroupKey, encoded: readonly Uint8Array[], proof?: ProofContext) {
     this.#group = group;
     this.#encoded = encoded;
+    this.#proof = proof;
   }
 
   /** Parties whose shares are well formed and not proven wrong. */
@@ -74,6 +81,7 @@ export class QuorumTracker {
       const shares = texts.map((text) =>
         parseSignatureShare(this.#group, party, fromBase64url(text, "share")),
       );
+      if (this.#proof !== undefined) this.#requireProofs(shares, body.proofs ?? [], this.#proof);
       this.#good.set(party, { hash, shares });
     } catch (error) {
       this.#accuse(party, hash, describeError(error));
@@ -83,19 +91,22 @@ export class QuorumTracker {
   /**
    * Signatures as soon as some k of the contributors agree on all inputs. A wrong share found on the
    * way is either proven (its party is accused) or, with few shares, only doubtful: colluders'
-   * errors can cancel, so who is wrong may take more shares to tell. `isBlameOpen` says so.
+   * errors can cancel, so who is wrong may take share proofs to tell. `suspects` says so.
    */
   tryCombine(): Combined | undefined {
-    this.#isBlameOpen = false;
+    this.#suspects = [];
     while (this.#good.size >= this.#group.threshold) {
       const first = [...this.#good.keys()].slice(0, this.#group.threshold);
       const tried = this.#combineAll(first);
       if ("signatures" in tried) return tried;
       const verdict = this.#judge(tried.failedInput);
       // Nobody agrees with enough others yet: more answers are needed.
-      if (verdict === undefined) return undefined;
+      if (verdict === undefined) {
+        this.#suspects = [...this.#good.keys()];
+        return undefined;
+      }
       if (verdict.culprits.length === 0) {
-        this.#isBlameOpen = true;
+        this.#suspects = verdict.suspects;
         const agreed = this.#combineAll(verdict.quorum);
         return "signatures" in agreed ? agreed : this.#search();
       }
@@ -103,9 +114,9 @@ export class QuorumTracker {
     return undefined;
   }
 
-  /** Somebody's share is wrong, and one more party's would say whose. */
-  get isBlameOpen(): boolean {
-    return this.#isBlameOpen;
+  /** Parties of whom one at least has sent a wrong share, if it is not they who were combined. */
+  get suspects(): readonly number[] {
+    return this.#suspects;
   }
 
   /**
@@ -146,6 +157,25 @@ export class QuorumTracker {
       this.#accuse(party, hash, `the share of input ${input} does not fit the other parties'`);
     }
     return verdict;
+  }
+
+  #requireProofs(
+    shares: readonly SignatureShare[],
+    texts: readonly string[],
+    context: ProofContext,
+  ): void {
+    for (const [input, share] of shares.entries()) {
+      const [encoded, text] = [this.#encoded[input], texts[input]];
+      const holds =
+        encoded !== undefined &&
+        text !== undefined &&
+        verifyShareProof(this.#group, encoded, share, fromBase64url(text, "proof"), context);
+      if (holds) continue;
+      throw new HsmError(
+        "ERR_INVALID_SIGNATURE_SHARE",
+        `the key asks for share proofs, and that of input ${input} ${text === undefined ? "is missing" : "does not hold"}`,
+      );
+    }
   }
 
   #sharesOf(input: number, parties: readonly number[]): SignatureShare[] {

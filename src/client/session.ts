@@ -7,18 +7,16 @@ import { setMaxListeners } from "node:events";
 import { describeError, HsmError } from "../errors.js";
 import { toBase64url } from "../identity/encoding.js";
 import { blind, encodeMessage, type EncodingInput, type GroupKey } from "../scheme/index.js";
-import { sessionEventVersion } from "../streams/audit-events.js";
 import { isConnected } from "../streams/connection.js";
-import { chainStart, signMessage, type SignedMessage } from "../streams/envelope.js";
-import { formatVersion } from "../streams/fields.js";
 import type { KeyRecord } from "../streams/key-life.js";
 import type { RequestKind } from "../streams/requests.js";
-import { formatSubject, streamNames } from "../streams/subjects.js";
 import type { CallOptions, DecryptInput, SignInput, SigningSession } from "./api.js";
 import { Batcher, type Item } from "./batcher.js";
+import { inquire, type Culprit, type Trouble } from "./blame/inquiry.js";
 import type { Bus } from "./bus.js";
 import { hashLengths, requirePadding, unpad } from "./padding.js";
-import { SigningRun, type Outcome, type RequestFields, type Work } from "./signing-run.js";
+import { atMost, SessionRecord, track } from "./session-record.js";
+import { SigningRun, type Outcome, type Work } from "./signing-run.js";
 import { within } from "./within.js";
 
 /** Room for the requests' other fields below the stream's limit of a message. */
@@ -26,8 +24,6 @@ const maxInputBytes = 24 * 1024;
 const closeMs = 2000;
 /** A run ends by its own deadline and says who was silent; this is for calls that wait behind it. */
 const graceMs = 150;
-/** How long a request is still brought to the record that missed its own deadline: no gap remains. */
-const recordMs = 600_000;
 const longestSalt = 64;
 
 type Wish = Pick<EncodingInput, "encoding" | "hash" | "data">;
@@ -49,30 +45,18 @@ export class Session implements SigningSession {
   readonly #context: SessionContext;
   readonly #batchers = new Map<string, Batcher>();
   readonly #runs = new Set<Promise<unknown>>();
-  /** Publications that nobody waits for. */
-  readonly #unsettled = new Set<Promise<unknown>>();
   readonly #ending = new AbortController();
-  readonly #openedEvent: SignedMessage;
-  #opening: Promise<unknown> | undefined;
+  readonly #record: SessionRecord;
   #closing: Promise<void> | undefined;
-  #requests = 0;
-  /** Number and hash of the session's newest event. */
-  #chain = { n: 0, hash: chainStart };
-  /** Numbers of requests that the broker refused to store: the next ones take them. */
-  readonly #freed: number[] = [];
 
   constructor(context: SessionContext, token: string, application: string) {
     this.#context = context;
     this.token = token;
     // Every run under way listens to it.
     setMaxListeners(0, this.#ending.signal);
-    this.#openedEvent = this.#event({
-      type: "session-opened",
-      token,
-      application: application.slice(0, 200),
-    });
+    this.#record = new SessionRecord(context.bus, context.client, this.id, token, application);
     // Not awaited here: the first signature's acknowledgements wait for it.
-    this.#opened().catch(() => undefined);
+    this.#record.opened().catch(() => undefined);
   }
 
   sign(input: SignInput, options: CallOptions = {}): Promise<Uint8Array> {
@@ -148,7 +132,7 @@ export class Session implements SigningSession {
       [item],
       deadlineMs,
     );
-    await this.#openedBy(deadlineMs);
+    await this.#record.openedBy(deadlineMs);
     return outcome;
   }
 
@@ -162,33 +146,9 @@ export class Session implements SigningSession {
     const patienceMs = isConnected(this.#context.bus.connection) ? closeMs : 0;
     await atMost(patienceMs, this.#runs);
     this.#ending.abort();
-    await atMost(patienceMs, [...this.#runs, ...this.#unsettled]);
-    const isFreed = (): boolean => this.#freed.includes(this.#requests);
-    while (this.#requests > 0 && isFreed()) this.#requests -= 1;
-    try {
-      const closed = this.#event({ type: "session-closed", requests: this.#requests });
-      await atMost(patienceMs, [this.#opened()]);
-      const { publisher } = this.#context.bus;
-      await publisher.publish(closed, { timeoutMs: Math.max(1, patienceMs) });
-    } catch (error) {
-      this.#context.bus.log.warn({ session: this.id, error: describeError(error) }, "not closed");
-    }
+    await atMost(patienceMs, this.#runs);
+    await this.#record.close(patienceMs);
     this.#context.onClosed?.();
-  }
-
-  #openedBy(deadlineMs: number): Promise<unknown> {
-    return within(this.#opened(), { deadlineMs, late: () => unacknowledged(this.#openedEvent) });
-  }
-
-  /** The opening on record. After an outage it is tried again, with the same bytes. */
-  #opened(): Promise<unknown> {
-    this.#opening ??= this.#context.bus.publisher
-      .publish(this.#openedEvent)
-      .catch((error: unknown) => {
-        this.#opening = undefined;
-        throw error;
-      });
-    return this.#opening;
   }
 
   #batcher(record: KeyRecord, group: GroupKey, input: Wish): Batcher {
@@ -210,7 +170,7 @@ export class Session implements SigningSession {
         const { encoding, hash } = input;
         const run = this.#run("sign", record, group, encoding, hash, items, deadlineMs);
         const { signatures } = await run;
-        await this.#openedBy(deadlineMs);
+        await this.#record.openedBy(deadlineMs);
         return signatures;
       },
     });
@@ -246,98 +206,60 @@ export class Session implements SigningSession {
       session: this.id,
       collector: bus.collector,
       health: bus.health,
+      book: bus.book,
       log: bus.log,
       signal,
-      publish: (fields, untilMs) => this.#publishRequest(fields, untilMs),
+      publish: (fields, untilMs) => this.#record.request(fields, untilMs),
     });
     const head = { key: record.keyId, epoch: record.proposal.epoch };
     const running = run.run();
     track(this.#runs, running);
     try {
       const outcome = await running;
-      this.#record({
+      for (const one of run.contributions(outcome.quorum)) bus.storedCheck.watch(...one);
+      const result = {
         type: "result",
         rid: outcome.rid,
         ...head,
         quorum: outcome.quorum,
         signatures: outcome.signatures.map(toBase64url),
-        ...blame(record, outcome),
         elapsedMs: outcome.elapsedMs,
-      });
+      };
+      const { trouble } = run;
+      if (trouble === undefined) this.#record.say(result);
+      else this.#inquire(trouble, (blame) => this.#record.say({ ...result, ...blame }));
       return outcome;
     } catch (error) {
       const code = error instanceof HsmError ? error.code : "ERR_INTERNAL";
       const reason = describeError(error).slice(0, 400);
       if (run.rid !== "") {
-        this.#record({ type: "failure", rid: run.rid, key: record.keyId, code, reason });
+        this.#record.say({ type: "failure", rid: run.rid, key: record.keyId, code, reason });
       }
+      const { trouble } = run;
+      if (trouble !== undefined) this.#inquire(trouble, () => undefined);
       throw error;
     }
   }
 
-  #publishRequest(
-    fields: RequestFields,
-    deadlineMs: number,
-  ): { hash: string; stored: Promise<unknown> } {
-    const { bus, client } = this.#context;
-    const { kind, rid, ...rest } = fields;
-    const subject = formatSubject({ kind: "request", client, session: this.id, rid });
-    const seq = this.#freed.at(-1) ?? this.#requests + 1;
-    const message = signMessage(bus.identity.require(), streamNames.requests, subject, {
-      version: formatVersion,
-      // First what a reader looks for.
-      kind,
-      client,
-      session: this.id,
-      seq,
-      rid,
-      ...rest,
+  /** Finds out who lied while nobody waits, and has it told. */
+  #inquire(trouble: Trouble, tell: (blame: object) => void): void {
+    const { bus } = this.#context;
+    const inquiry = inquire(trouble, {
+      cluster: bus.cluster,
+      keys: bus.keys,
+      collector: bus.collector,
+      book: bus.book,
+      signal: this.#ending.signal,
+      publish: (fields, untilMs) => this.#record.request(fields, untilMs),
     });
-    // Only a request that is really sent takes a number.
-    if (this.#freed.pop() === undefined) this.#requests = seq;
-    const publication = bus.publisher
-      .publish(message, { timeoutMs: recordMs })
-      .catch((error: unknown) => {
-        if (isRefusal(error)) this.#freed.push(seq);
-        throw error;
-      });
-    track(this.#unsettled, publication);
-    const stored = within(publication, { deadlineMs, late: () => unacknowledged(message) });
-    return { hash: message.hash, stored };
-  }
-
-  /** Publishes an audit event without making the caller wait for it. */
-  #record(event: object): void {
-    const lost = (error: unknown): void => {
-      const facts = { session: this.id, error: describeError(error) };
-      this.#context.bus.log.error(facts, "audit event lost");
-    };
-    try {
-      const stored = this.#context.bus.publisher.publish(this.#event(event), {
-        timeoutMs: recordMs,
-      });
-      track(this.#unsettled, stored.catch(lost));
-    } catch (error) {
-      lost(error);
-    }
-  }
-
-  /** @throws HsmError `ERR_NOT_LOGGED_IN` */
-  #event(event: object): SignedMessage {
-    const { bus, client } = this.#context;
-    const subject = formatSubject({ kind: "client-audit", client, session: this.id });
-    const n = this.#chain.n + 1;
-    const message = signMessage(bus.identity.require(), streamNames.audit, subject, {
-      version: sessionEventVersion,
-      client,
-      session: this.id,
-      ...event,
-      time: new Date().toISOString(),
-      n,
-      prev: this.#chain.hash,
-    });
-    this.#chain = { n, hash: message.hash };
-    return message;
+    const told = inquiry.then(
+      (culprits) => tell(blameOf(culprits)),
+      (error: unknown) => {
+        bus.log.error({ session: this.id, error: describeError(error) }, "inquiry failed");
+        tell({});
+      },
+    );
+    track(this.#runs, told);
   }
 
   #requireOpen(): void {
@@ -355,37 +277,10 @@ function saltFor({ encoding, hash, saltLength }: SignInput): Uint8Array | undefi
   return randomBytes(length);
 }
 
-function unacknowledged({ stream }: SignedMessage): HsmError {
-  return new HsmError("ERR_BROKER_UNREACHABLE", `no acknowledgement from ${stream} in time`);
-}
-
-/** Whether the broker said that it has not stored a message, and not merely nothing. */
-function isRefusal(error: unknown): boolean {
-  return (
-    error instanceof HsmError && (error.code === "ERR_STREAM_FULL" || error.code === "ERR_BROKER")
-  );
-}
-
-/** Keeps a promise in a set until it settles. Its failure is somebody else's to see. */
-function track(set: Set<Promise<unknown>>, promise: Promise<unknown>): void {
-  set.add(promise);
-  const leave = (): void => void set.delete(promise);
-  promise.then(leave, leave);
-}
-
-async function atMost(timeMs: number, promises: Iterable<Promise<unknown>>): Promise<void> {
-  let timer;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, timeMs);
-  });
-  await Promise.race([Promise.allSettled(promises), late]);
-  clearTimeout(timer);
-}
-
-function blame(record: KeyRecord, { accusations }: Outcome): object {
-  if (accusations.length === 0) return {};
+function blameOf(culprits: readonly Culprit[]): object {
+  if (culprits.length === 0) return {};
   return {
-    culprits: accusations.map(({ party }) => record.proposal.parties[party - 1]),
-    evidence: accusations.map(({ hash }) => hash),
+    culprits: culprits.map(({ node }) => node),
+    evidence: culprits.map(({ hash }) => hash),
   };
 }

@@ -10,9 +10,12 @@ import type { Logger } from "../log.js";
 import type { GroupKey } from "../scheme/index.js";
 import type { KeyRecord } from "../streams/key-life.js";
 import type { RequestKind } from "../streams/requests.js";
+import type { SignedMessage } from "../streams/envelope.js";
+import type { BlameBook } from "./blame/blame-book.js";
+import type { Trouble } from "./blame/inquiry.js";
 import type { Answer, Collector } from "./collector.js";
 import type { NodeHealth } from "./node-health.js";
-import { QuorumTracker, type Accusation, type Combined } from "./quorum-tracker.js";
+import { QuorumTracker, type Combined } from "./quorum-tracker.js";
 
 /** What to sign, ready to be put in a request. */
 export interface Work {
@@ -42,23 +45,23 @@ export interface RunContext {
   readonly log: Logger;
   /** Ends the run: its session is closed. */
   readonly signal: AbortSignal;
+  readonly book: BlameBook;
   /** Publishes a request with the session's next number, or throws; `stored` once it is on record. */
   readonly publish: (
     fields: RequestFields,
     deadlineMs: number,
-  ) => { hash: string; stored: Promise<unknown> };
+  ) => { message: SignedMessage; stored: Promise<unknown> };
 }
 
 export interface Outcome extends Combined {
   /** The first attempt's request id: names the run in its result. */
   readonly rid: string;
-  readonly accusations: readonly Accusation[];
   readonly elapsedMs: number;
 }
 
 interface Attempt {
   readonly rid: string;
-  readonly hash: string;
+  readonly message: SignedMessage;
   readonly parties: readonly number[];
   readonly atMs: number;
 }
@@ -66,8 +69,6 @@ interface Attempt {
 const tickMs = 50;
 /** How often the stream is searched for answers that the subscription may have missed. */
 const searchMs = 1000;
-/** How long a valid signature is held back to name a liar. */
-const blameMs = 500;
 
 export class SigningRun {
   readonly #work: Work;
@@ -76,6 +77,8 @@ export class SigningRun {
   readonly #attempts: Attempt[] = [];
   readonly #refusals = new Map<number, { code: string; reason: string }>();
   readonly #waitingFor = new Map<number, number>();
+  /** Each party's first answer with shares. */
+  readonly #answers = new Map<number, Answer>();
   readonly #startedMs = Date.now();
   readonly #done: Promise<Combined>;
   #finish!: (combined: Combined) => void;
@@ -86,14 +89,13 @@ export class SigningRun {
   #isRecorded = false;
   #timer: NodeJS.Timeout | undefined;
   #nextSearchMs = Date.now() + searchMs;
-  /** Valid signatures that wait a moment for the answer that tells who lied. */
-  #combined: Combined | undefined;
-  #blameUntilMs: number | undefined;
 
   constructor(work: Work, context: RunContext) {
     this.#work = work;
     this.#context = context;
-    this.#tracker = new QuorumTracker(work.group, work.encoded);
+    const { keyId, proposal } = work.record;
+    const proof = proposal.proofs === "always" ? { keyId, epoch: proposal.epoch } : undefined;
+    this.#tracker = new QuorumTracker(work.group, work.encoded, proof);
     this.#done = new Promise((resolve, reject) => {
       this.#finish = resolve;
       this.#fail = reject;
@@ -123,7 +125,6 @@ export class SigningRun {
       return {
         ...combined,
         rid: this.rid,
-        accusations: this.#tracker.accusations,
         elapsedMs: Date.now() - this.#startedMs,
       };
     } finally {
@@ -132,14 +133,38 @@ export class SigningRun {
       signal.removeEventListener("abort", abort);
       for (const { rid } of this.#attempts) collector.forget(rid);
       this.#stopWaiting();
-      this.#reportCulprits();
     }
+  }
+
+  /** The answers of a quorum, each with its request: what the signatures rest on. */
+  contributions(quorum: readonly number[]): [Answer, SignedMessage][] {
+    return quorum.flatMap((party) => {
+      const answer = this.#answers.get(party);
+      const attempt = this.#attempts.find(({ message }) => message.hash === answer?.body.request);
+      return answer === undefined || attempt === undefined ? [] : [[answer, attempt.message]];
+    });
+  }
+
+  /** What went wrong with the shares, once the run has ended; undefined when nothing did. */
+  get trouble(): Trouble | undefined {
+    const { accusations, suspects } = this.#tracker;
+    if (accusations.length + suspects.length === 0) return undefined;
+    return {
+      record: this.#work.record,
+      terms: this.#terms(),
+      rid: this.rid,
+      session: this.#context.session,
+      requests: this.#attempts.map(({ message }) => message),
+      answers: [...this.#answers.values()],
+      accused: accusations,
+      suspects,
+    };
   }
 
   /** Asks `count` more parties. With nobody left to ask, the run waits for those already asked. */
   #ask(count: number): void {
     const { health, collector, publish } = this.#context;
-    const { record, kind, encoding, hash, inputs, salts, deadlineMs } = this.#work;
+    const { record, kind, inputs, deadlineMs } = this.#work;
     const open = this.#open();
     if (count === 0 || open.length === 0) return;
     const ranked = health.rank(open.map((party) => this.#nodeOf(party)));
@@ -149,17 +174,10 @@ export class SigningRun {
       .toSorted((a, b) => a - b);
     const rid = toBase64url(randomBytes(16));
     const fields = {
+      ...this.#terms(),
       kind,
       rid,
-      key: record.keyId,
-      epoch: record.proposal.epoch,
-      algorithm: record.proposal.algorithm,
-      scheme: record.proposal.scheme,
       parties,
-      encoding,
-      hash,
-      inputs: inputs.map(toHex),
-      salts: salts?.map(toHex),
       expires: new Date(deadlineMs).toISOString(),
       attempt: this.#attempts.length + 1,
       of: this.#attempts[0]?.rid,
@@ -172,12 +190,12 @@ export class SigningRun {
       this.#failBy(error);
       return;
     }
-    const { hash: requestHash, stored } = published;
+    const { message, stored } = published;
     collector.expect(rid, (answer) => this.#take(answer));
     this.#unstored.push(stored);
     void this.#awaitRecord(stored);
     const atMs = Date.now();
-    this.#attempts.push({ rid, hash: requestHash, parties, atMs });
+    this.#attempts.push({ rid, message, parties, atMs });
     for (const party of parties) {
       this.#waitingFor.set(party, atMs);
       health.asked(this.#nodeOf(party), inputs.length);
@@ -193,6 +211,21 @@ export class SigningRun {
     }
   }
 
+  /** What is to be signed, as every request of the run says it. */
+  #terms(): Readonly<Record<string, unknown>> {
+    const { record, encoding, hash, inputs, salts } = this.#work;
+    return {
+      key: record.keyId,
+      epoch: record.proposal.epoch,
+      algorithm: record.proposal.algorithm,
+      scheme: record.proposal.scheme,
+      encoding,
+      hash,
+      inputs: inputs.map(toHex),
+      salts: salts?.map(toHex),
+    };
+  }
+
   #take(answer: Answer): void {
     if (this.#isDone) return;
     const { body } = answer;
@@ -200,13 +233,14 @@ export class SigningRun {
     const attempt = this.#attempts.find(({ rid }) => rid === body.rid);
     const isOurs =
       attempt !== undefined &&
-      attempt.hash === body.request &&
+      attempt.message.hash === body.request &&
       attempt.parties.includes(body.party) &&
       body.key === record.keyId &&
       body.epoch === record.proposal.epoch &&
       this.#nodeOf(body.party) === body.node;
     if (!isOurs) {
       this.#context.log.warn({ node: body.node, rid: body.rid }, "answer to another question");
+      this.#suspect(answer, attempt?.message);
       return;
     }
     // A party's first answer counts.
@@ -216,7 +250,10 @@ export class SigningRun {
       this.#context.health.answered(body.node, this.#work.inputs.length, elapsedMs);
     }
     if (body.kind === "refusal") this.#refused(body.party, body.code, body.reason);
-    else this.#tracker.add(body.party, answer);
+    else {
+      this.#answers.set(body.party, answer);
+      this.#tracker.add(body.party, answer);
+    }
     this.#advance();
   }
 
@@ -235,12 +272,8 @@ export class SigningRun {
       return;
     }
     if (combined !== undefined) {
-      this.#combined = combined;
-      // A liar costs one more share, once: from then on he is known, and asked last.
-      this.#blameUntilMs ??= Date.now() + blameMs;
-      const canTell = this.#open().length + this.#waitingFor.size > 0;
-      if (!this.#tracker.isBlameOpen || !canTell) this.#complete();
-      else if (this.#waitingFor.size === 0) this.#ask(1);
+      this.#isDone = true;
+      this.#finish(combined);
       return;
     }
     const possible = this.#open().length + this.#waitingFor.size;
@@ -254,12 +287,6 @@ export class SigningRun {
       return;
     }
     this.#ask(this.#missing(this.#waitingFor.size));
-  }
-
-  #complete(): void {
-    if (this.#combined === undefined || this.#isDone) return;
-    this.#isDone = true;
-    this.#finish(this.#combined);
   }
 
   /** Holders that have neither answered nor refused, and are not asked. */
@@ -288,10 +315,6 @@ export class SigningRun {
     if (now >= this.#work.deadlineMs) {
       // Without any acknowledgement no node can have heard: the publication tells that, at this deadline too.
       if (this.#isRecorded) this.#fail(this.#quorumError());
-      return;
-    }
-    if (this.#combined !== undefined && now >= (this.#blameUntilMs ?? now)) {
-      this.#complete();
       return;
     }
     const { health } = this.#context;
@@ -328,12 +351,18 @@ export class SigningRun {
     this.#fail(error instanceof Error ? error : new Error(String(error)));
   }
 
-  #reportCulprits(): void {
-    for (const { party, hash, reason } of this.#tracker.accusations) {
-      const node = this.#nodeOf(party);
-      this.#context.health.accuse(node);
-      this.#context.log.error({ node, rid: this.rid, evidence: hash, reason }, "culprit");
-    }
+  /** Signed by the node, and about something else: seen, but provable to nobody. */
+  #suspect({ body, hash, message }: Answer, request: SignedMessage | undefined): void {
+    this.#context.book.charge({
+      node: body.node,
+      verdict: "suspect",
+      code: "wrong-answer",
+      text: `node ${body.node} answered request ${body.rid} with what belongs to another request, key or party`,
+      evidence: [hash],
+      messages: [...(request === undefined ? [] : [request]), message],
+      rid: body.rid,
+      key: body.key,
+    });
   }
 
   #nodeOf(party: number): string {

@@ -1,8 +1,10 @@
 /**
  * @module THSM_AUDIT: what clients and nodes say about their own doings:
- * `thsm.v1.audit.client.<client>.<session>` and `thsm.v1.audit.node.<node>`.
+ * `thsm.v1.audit.client.<client>.<session>` and `thsm.v1.audit.node.<node>`; and what is said of a node:
+ * `thsm.v1.audit.blame.<client>.<node>` and `thsm.v1.audit.operator.<operator>.<node>`.
  */
-import { Equals, Matches } from "class-validator";
+import { Equals, IsIn, Matches } from "class-validator";
+import { IsCarriedList, type CarriedMessage } from "./carried.js";
 import {
   formatVersion,
   IsCount,
@@ -11,6 +13,7 @@ import {
   IsMessageHash,
   IsName,
   IsNumberList,
+  IsParty,
   IsPartyList,
   IsRandomId,
   IsText,
@@ -98,8 +101,51 @@ export class NodeIgnored extends NodeEvent {
   @IsList(/^ERR_[A-Z_]{1,60} \d{1,15}$/, 1, 64, 80) readonly counts!: string[];
 }
 
+/** "culprit": proven by the messages that the event carries. "suspect": seen, and not provable. */
+export const blameVerdicts = ["culprit", "suspect"] as const;
+export type BlameVerdict = (typeof blameVerdicts)[number];
+
+/** A client says what a node did to it. Nobody believes more of it than its messages prove. */
+export class Misbehaviour {
+  @IsVersion() readonly version: number = formatVersion;
+  @Equals("misbehaviour") readonly type = "misbehaviour";
+  @IsName() readonly client!: string;
+  @IsName() readonly node!: string;
+  @IsIn(blameVerdicts) readonly verdict!: BlameVerdict;
+  /** What it is about: "wrong-share", "not-stored" … see docs/formats.md. */
+  @Matches(/^[a-z-]{1,40}$/) readonly code!: string;
+  /** One sentence for a person. */
+  @IsText(400) readonly text!: string;
+  @MayBeAbsent() @IsParty() readonly party?: number;
+  @MayBeAbsent() @IsKeyId() readonly key?: string;
+  /** The first attempt's request, where it was about one. */
+  @MayBeAbsent() @IsRandomId() readonly rid?: string;
+  /** Hashes of the node's messages that show it. */
+  @MayBeAbsent() @IsList(/^[0-9a-f]{64}$/, 1, 64, 64) readonly evidence?: string[];
+  /** The messages themselves, where they fit: evidence for everybody. */
+  @MayBeAbsent() @IsCarriedList() readonly messages?: CarriedMessage[];
+  @IsTime() readonly time!: string;
+}
+
+/** The operator has looked after a node: what clients said of it up to here is settled. */
+export class NodeCleared {
+  @IsVersion() readonly version: number = formatVersion;
+  @Equals("node-cleared") readonly type = "node-cleared";
+  @IsName() readonly operator!: string;
+  @IsName() readonly node!: string;
+  @MayBeAbsent() @IsText(400) readonly reason?: string;
+  @IsTime() readonly time!: string;
+}
+
 export type AuditEvent =
-  SessionOpened | SessionClosed | SigningResult | SigningFailure | NodeStarted | NodeIgnored;
+  | SessionOpened
+  | SessionClosed
+  | SigningResult
+  | SigningFailure
+  | NodeStarted
+  | NodeIgnored
+  | Misbehaviour
+  | NodeCleared;
 
 export const auditEvents: {
   readonly [T in AuditEvent["type"]]: new () => Extract<AuditEvent, { type: T }>;
@@ -110,4 +156,6 @@ export const auditEvents: {
   failure: SigningFailure,
   "node-started": NodeStarted,
   ignored: NodeIgnored,
+  misbehaviour: Misbehaviour,
+  "node-cleared": NodeCleared,
 };

@@ -61,10 +61,15 @@ export function readAuditEvent(message: SignedMessage): AuditEvent | undefined {
   const subject = parseSubject(message.subject);
   if (!isKnown(auditEvents, type)) return undefined;
   const body = validated<AuditEvent>(auditEvents[type], plain, code);
-  if (subject.kind === "client-audit") {
+  const isOfNode = body.type === "misbehaviour" || body.type === "node-cleared";
+  if (subject.kind === "client-audit" && !isOfNode) {
     requireAgreement(message, { client: subject.client, session: subject.session }, body);
-  } else if (subject.kind === "node-audit") {
+  } else if (subject.kind === "node-audit" && !isOfNode) {
     requireAgreement(message, { node: subject.node }, body);
+  } else if (subject.kind === "blame" && body.type === "misbehaviour") {
+    requireAgreement(message, { client: subject.client, node: subject.node }, body);
+  } else if (subject.kind === "clear" && body.type === "node-cleared") {
+    requireAgreement(message, { operator: subject.operator, node: subject.node }, body);
   } else {
     throw new HsmError(code, `no audit event belongs on ${message.subject}`);
   }
@@ -94,8 +99,8 @@ export function readHeartbeat(message: SignedMessage): Heartbeat {
 export function verifySender(
   cluster: Cluster,
   message: SignedMessage,
-  body: { readonly client?: string; readonly node?: string },
-  role: Exclude<Role, "operator" | "auditor">,
+  body: { readonly client?: string; readonly node?: string; readonly operator?: string },
+  role: Exclude<Role, "auditor">,
 ): Member {
   const sender = verifyMessage(cluster, message);
   if (sender.role !== role || sender.name !== body[role]) {

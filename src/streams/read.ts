@@ -57,6 +57,10 @@ export class StreamReader {
     this.#inbox = createInbox(inboxPrefixOf(connection));
   }
 
+  get isClosed(): boolean {
+    return this.#connection.isClosed();
+  }
+
   /** The entry at `seq`; undefined when it is deleted, expired or not yet there. */
   async at(stream: StreamName, seq: number): Promise<Entry | undefined> {
     const entry = entryOf(stream, await this.#get(`$JS.API.DIRECT.GET.${stream}`, { seq }));
@@ -71,9 +75,14 @@ export class StreamReader {
    * subjects (and wildcards) that its permissions list.
    */
   async last(stream: StreamName, subject: string): Promise<StoredMessage | undefined> {
-    const reply = await this.#get(`$JS.API.DIRECT.GET.${stream}.${subject}`, undefined);
-    const entry = entryOf(stream, reply);
+    const entry = await this.lastEntry(stream, subject);
     return entry !== undefined && "message" in entry ? entry.message : undefined;
+  }
+
+  /** `last`, and what is there instead when it is none of ours. */
+  async lastEntry(stream: StreamName, subject: string): Promise<Entry | undefined> {
+    const reply = await this.#get(`$JS.API.DIRECT.GET.${stream}.${subject}`, undefined);
+    return entryOf(stream, reply);
   }
 
   /** Sequence number of the last message on a subject or wildcard, 0 when there is none. */

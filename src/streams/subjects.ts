@@ -24,6 +24,9 @@ export type Subject =
   | { kind: "client-audit"; client: string; session: string }
   | { kind: "node-audit"; node: string }
   | { kind: "operator-audit"; operator: string }
+  /** What a client says of a node, and an operator's word that this is settled. */
+  | { kind: "blame"; client: string; node: string }
+  | { kind: "clear"; operator: string; node: string }
   | { kind: "key"; key: string }
   | { kind: "deal"; node: string; key: string }
   | { kind: "beat"; node: string };
@@ -41,6 +44,10 @@ export function formatSubject(subject: Subject): string {
       return join("audit.node", subject.node);
     case "operator-audit":
       return join("audit.operator", subject.operator);
+    case "blame":
+      return join("audit.blame", subject.client, subject.node);
+    case "clear":
+      return join("audit.operator", subject.operator, subject.node);
     case "key":
       return join("key", subject.key);
     case "deal":
@@ -72,6 +79,12 @@ export function parseSubject(text: string): Subject {
     if (kind === "audit" && a === "operator" && tokens.length === 5) {
       return { kind: "operator-audit", operator: b };
     }
+    if (kind === "audit" && a === "operator" && tokens.length === 6) {
+      return { kind: "clear", operator: b, node: c };
+    }
+    if (kind === "audit" && a === "blame" && tokens.length === 6) {
+      return { kind: "blame", client: b, node: c };
+    }
     if (kind === "key" && tokens.length === 4) return { kind: "key", key: a };
     if (kind === "deal" && tokens.length === 5) return { kind: "deal", node: a, key: b };
     if (kind === "beat" && tokens.length === 4) return { kind: "beat", node: a };
@@ -86,6 +99,9 @@ export const allAudit = "thsm.v1.audit.>";
 export const allKeys = "thsm.v1.key.>";
 export const allDeals = "thsm.v1.deal.>";
 export const allBeats = "thsm.v1.beat.*";
+/** What says whom to avoid: `blame` and `clear`. */
+export const allBlames = "thsm.v1.audit.blame.*.*";
+export const allClears = "thsm.v1.audit.operator.*.*";
 
 /** What one client reads of the shares, and one node of the dealings. */
 export function sharesTo(client: string): string {

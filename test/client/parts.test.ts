@@ -184,7 +184,7 @@ describe("parts of the client on a bus", () => {
     } finally {
       Date.now = realNow;
     }
-    health.accuse("n1");
+    health.avoid("n1", true);
     expect(health.rank(names).at(-1)).to.equal("n1");
     for (let i = 0; i < 20; i++) {
       health.asked("n2", 1);

@@ -4,6 +4,7 @@ import type { Answer } from "../../src/client/collector.js";
 import { QuorumTracker } from "../../src/client/quorum-tracker.js";
 import { toBase64url } from "../../src/identity/encoding.js";
 import { encodeMessage, ShareSigner, verifySignature } from "../../src/scheme/index.js";
+import type { SignedMessage } from "../../src/streams/envelope.js";
 import type { ShareMessage } from "../../src/streams/shares.js";
 import { dealt } from "./scripted-node.js";
 
@@ -35,7 +36,8 @@ function inverse(value: bigint): bigint {
 }
 
 function answer(shares: readonly Uint8Array[], hash = "e".repeat(64)): Answer {
-  return { body: { shares: shares.map(toBase64url) } as unknown as ShareMessage, hash };
+  const body = { shares: shares.map(toBase64url) } as unknown as ShareMessage;
+  return { body, hash, message: undefined as unknown as SignedMessage };
 }
 const rightAnswer = (party: number): Answer => answer(right[party - 1] ?? []);
 function spoilt(party: number, inputs: readonly number[] = [0, 1], by = 3n): Answer {

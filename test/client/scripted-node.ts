@@ -67,6 +67,11 @@ export class ScriptedNode {
   publisher!: Publisher;
   #follower!: StreamFollower;
   #connection: NatsConnection | undefined;
+  /** Attaches a share proof to each share. */
+  proves = false;
+  /** Its answers reach the client, and the stream refuses them. */
+  isPastStream = false;
+  #chain: { n: number; prev: string } = { n: 100, prev: chain.prev };
   #beat = 0;
   #timer: NodeJS.Timeout | undefined;
 
@@ -159,7 +164,8 @@ export class ScriptedNode {
     const { client, session, rid, key } = request;
     const common = {
       ...head,
-      ...chain,
+      n: this.#chain.n + 1,
+      prev: this.#chain.prev,
       node: this.name,
       party: this.party,
       client,
@@ -176,15 +182,26 @@ export class ScriptedNode {
     } else {
       const shares = sharesOf(this.party, request, this.#signers.get(key));
       const isLie = typeof behaviour === "object" && "lie" in behaviour;
-      body = { ...common, kind: "shares", shares: isLie ? behaviour.lie(shares, request) : shares };
+      const isProven = request.kind === "explain" || this.proves;
+      body = {
+        ...common,
+        kind: request.kind === "explain" ? "explanation" : "shares",
+        shares: isLie ? behaviour.lie(shares, request) : shares,
+        ...(isProven ? { proofs: proofsOf(this.party, request) } : {}),
+      };
     }
     if (typeof behaviour === "object" && "forge" in behaviour) {
       body = behaviour.forge(body, request);
     }
     const subject = formatSubject({ kind: "share", node: this.name, client, session, rid });
-    await this.publisher.publish(
-      signMessage(this.#cluster.key(this.name), streamNames.shares, subject, body),
-    );
+    const message = signMessage(this.#cluster.key(this.name), streamNames.shares, subject, body);
+    this.#chain = { n: common.n, prev: message.hash };
+    if (!this.isPastStream) await this.publisher.publish(message);
+    else {
+      const h = messageHeaders(message);
+      h.set("Nats-Expected-Last-Sequence", "4000000000");
+      this.#connection?.publish(subject, message.payload, { headers: h });
+    }
   }
 
   async #onKey(type: string, record: KeyRecord): Promise<void> {
@@ -265,6 +282,19 @@ export function sharesOf(
   });
 }
 
+/** The right share proofs of a party, for the test key. */
+export function proofsOf(party: number, request: SignRequest): string[] {
+  const share = dealt.shares[party - 1];
+  if (share === undefined) throw new RangeError(`no party ${party}`);
+  const signer = new ShareSigner(dealt.group, share);
+  const context = { keyId: request.key, epoch: request.epoch };
+  return request.inputs.map((input) => {
+    const data = fromHex(input, "input");
+    const encoded = encodeMessage(dealt.group, { encoding: "pkcs1v15", hash: "sha256", data });
+    return toBase64url(signer.prove(encoded, context));
+  });
+}
+
 /** Changes the last bit of each share. */
 export const spoil = (shares: readonly string[]): string[] =>
   shares.map((text) => {
@@ -274,7 +304,13 @@ export const spoil = (shares: readonly string[]): string[] =>
   });
 
 /** The public record of the test key, as a dealer proposes it. */
-export function proposal(key: string, client: string, token: string, minimum = 5): object {
+export function proposal(
+  key: string,
+  client: string,
+  token: string,
+  minimum = 5,
+  proofs = "on-failure",
+): object {
   const group = groupKeyBytes(dealt.group);
   return {
     ...head,
@@ -296,13 +332,13 @@ export function proposal(key: string, client: string, token: string, minimum = 5
     encodings: ["pkcs1v15", "pss"],
     hashes: ["sha256"],
     maxInputs: 64,
-    proofs: "on-failure",
+    proofs,
     time: now(),
   };
 }
 
 /** Puts an active key on record as if it had been dealt; returns its id. */
-export async function activeKey(cluster: TestCluster): Promise<string> {
+export async function activeKey(cluster: TestCluster, proofs = "on-failure"): Promise<string> {
   const connection = await cluster.connect("alice");
   const publisher = new Publisher(connection, new StreamReader(connection), "alice");
   const key = randomBytes(16).toString("hex");
@@ -312,7 +348,7 @@ export async function activeKey(cluster: TestCluster): Promise<string> {
     await publisher.publish(message);
     return message.hash;
   };
-  const hash = await say("alice", proposal(key, "alice", "zones"));
+  const hash = await say("alice", proposal(key, "alice", "zones", 5, proofs));
   const common = { version: 1, key, proposal: hash, time: now() };
   const accepted = [1, 2, 3, 4, 5];
   for (const party of accepted) {

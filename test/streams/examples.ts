@@ -182,4 +182,33 @@ export const examples: Readonly<Record<string, Example>> = {
       ...chain,
     },
   },
+  misbehaviour: {
+    subject: "thsm.v1.audit.blame.alice.n2",
+    body: {
+      version: 1,
+      type: "misbehaviour",
+      client: "alice",
+      node: "n2",
+      verdict: "culprit",
+      code: "wrong-share",
+      text: "node n2 gave two different shares of the same inputs",
+      party: 2,
+      key,
+      rid: id,
+      evidence: [hash],
+      messages: [{ stream: "THSM_SHARE", subject: "s", payload: "{}", signature: "ed25519" }],
+      time,
+    },
+  },
+  "node-cleared": {
+    subject: "thsm.v1.audit.operator.op.n2",
+    body: {
+      version: 1,
+      type: "node-cleared",
+      operator: "op",
+      node: "n2",
+      reason: "new disk",
+      time,
+    },
+  },
 };

@@ -44,6 +44,8 @@ function read(message: SignedMessage): unknown {
     case "client-audit":
     case "node-audit":
     case "operator-audit":
+    case "blame":
+    case "clear":
       return readAuditEvent(message);
   }
 }
@@ -81,7 +83,7 @@ const hostile = [
   "2026-02-30T00:00:00.000Z",
 ];
 /** Texts for people, where anything short goes. */
-const free = new Set(["label", "reason", "application"]);
+const free = new Set(["label", "reason", "application", "text"]);
 
 describe("messages", () => {
   for (const [name, example] of Object.entries(examples)) {
@@ -103,7 +105,10 @@ describe("messages", () => {
         const optional = ["salts", "hash", "of", "proofs", "culprits", "evidence", "code"];
         for (const field of Object.keys(example.body)) {
           const { [field]: _, ...rest } = example.body;
-          const mayLack = [...optional, "reason", "maxInputs", "version", "type"].includes(field);
+          const isOptional =
+            name === "misbehaviour" && ["party", "key", "rid", "messages"].includes(field);
+          const mayLack =
+            isOptional || [...optional, "reason", "maxInputs", "version", "type"].includes(field);
           if (!mayLack) await refused(rest);
           for (const value of hostile) {
             if (free.has(field) && typeof value === "string" && value.length < 200) continue;

@@ -36,6 +36,8 @@ export const nodeNames: readonly string[] = ["n1", "n2", "n3", "n4", "n5"];
 /** alice and bob share the token "zones", eve has "other". */
 export const clientNames: readonly string[] = ["alice", "bob", "eve"];
 
+const operatorName = "op";
+
 export interface TestCluster {
   readonly dir: string;
   readonly server: NatsServer;
@@ -61,7 +63,7 @@ export async function startCluster(options: TestClusterOptions = {}): Promise<Te
   const logins = new Map<string, string>();
   const keys = new Map<string, IdentityKey>();
   const members: string[] = [];
-  for (const name of [provisioner, ...nodes, ...clientNames]) {
+  for (const name of [provisioner, ...nodes, ...clientNames, operatorName]) {
     const login = createUser();
     logins.set(name, login.getPublicKey());
     await writeFile(join(dir, `${name}.nk`), login.getSeed(), { mode: 0o600 });
@@ -69,7 +71,8 @@ export async function startCluster(options: TestClusterOptions = {}): Promise<Te
     const file = join(dir, `${name}.json`);
     const { text } = await createIdentityFile(file, name);
     keys.set(name, (await readIdentityFile(file)).openUnprotected());
-    const role = nodes.includes(name) ? "node" : "client";
+    const other = name === operatorName ? "operator" : "client";
+    const role = nodes.includes(name) ? "node" : other;
     members.push(
       `[[${role}]]\nname = "${name}"\nidentity = "${text}"\nlogin = "${login.getPublicKey()}"`,
     );
@@ -83,7 +86,7 @@ export async function startCluster(options: TestClusterOptions = {}): Promise<Te
     storeDir: join(dir, "store"),
     nodes: users(nodes),
     clients: users(clientNames),
-    operators: [],
+    operators: users([operatorName]),
     auditors: [],
     provisioner: logins.get(provisioner) ?? "",
     archivers: [],

@@ -225,6 +225,7 @@ async function environmentOf(dir: string, cluster: Cluster): Promise<DevEnvironm
     THSM_DIR: dir,
     THSM_CONFIG: join(dir, folders.client, "client.toml"),
     THSM_AUDITOR_CONFIG: join(dir, folders.auditor, "auditor.toml"),
+    THSM_OPERATOR_CONFIG: join(dir, folders.operator, "operator.toml"),
     THSM_PKCS11_CONF: join(dir, "pkcs11.conf"),
     THSM_PKCS11_MODULE: moduleFile,
     THSM_PIN: (await readFile(join(dir, folders.client, "pin"), "utf8")).trim(),

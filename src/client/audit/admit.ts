@@ -121,7 +121,7 @@ function read(stream: KeptStream, message: StoredMessage, sender: Member): Admit
     case "THSM_AUDIT": {
       const body = readAuditEvent(message);
       if (body === undefined) return unknown(message, sender);
-      return { kind: "audit", message, body, link: linkOf(body) };
+      return { kind: "audit", message, body, link: "n" in body ? linkOf(body) : undefined };
     }
   }
 }
@@ -179,8 +179,14 @@ function requireSender(sender: Member, { kind, message, body }: Admitted): void 
 
 function namedByBody(body: object | undefined): Pick<Member, "role" | "name"> | undefined {
   const fields = new Map<string, unknown>(Object.entries(body ?? {}));
-  // A share names the client too, whom it answers.
-  const role = fields.has("node") ? "node" : "client";
+  // A share names the client too, whom it answers; a blame and its settlement name the node.
+  const type = fields.get("type");
+  const role =
+    type === "node-cleared"
+      ? "operator"
+      : fields.has("node") && type !== "misbehaviour"
+        ? "node"
+        : "client";
   return { role, name: String(fields.get(role)) };
 }
 
@@ -188,7 +194,10 @@ function namedBySubject(text: string): Pick<Member, "role" | "name"> | undefined
   const subject = parseSubject(text);
   if (subject.kind === "node-audit") return { role: "node", name: subject.node };
   if (subject.kind === "client-audit") return { role: "client", name: subject.client };
-  if (subject.kind === "operator-audit") return { role: "operator", name: subject.operator };
+  if (subject.kind === "operator-audit" || subject.kind === "clear") {
+    return { role: "operator", name: subject.operator };
+  }
+  if (subject.kind === "blame") return { role: "client", name: subject.client };
   return undefined;
 }
 

@@ -9,6 +9,7 @@ import type { StoredMessage } from "../../streams/envelope.js";
 import type { KeyEvent } from "../../streams/keys.js";
 import type { SignRequest } from "../../streams/requests.js";
 import type { ShareMessage } from "../../streams/shares.js";
+import { Blames } from "./blames.js";
 import { admit, type Admitted, type ChainOwner, type Opened } from "./admit.js";
 import { Chain, type ChainEnd } from "./chain.js";
 import {
@@ -122,6 +123,7 @@ export class Audit {
   readonly #keys: KeyHistory;
   readonly #sessions: Sessions;
   readonly #signings: Signings;
+  readonly #blames: Blames;
   /** Test signatures that verify: request id → key. */
   readonly #tested = new Map<string, string>();
   #items: AuditItem[] = [];
@@ -151,6 +153,7 @@ export class Audit {
     this.#sequences = byStream(sequence);
     this.#keys = new KeyHistory(cluster, this.report);
     this.#sessions = new Sessions(this.report);
+    this.#blames = new Blames(cluster, this.report);
     this.#signings = new Signings({
       keys: this.#keys,
       report: this.report,
@@ -262,7 +265,7 @@ export class Audit {
     const key = this.#keys.get(request.key);
     const isAsked = verdict !== undefined || isSigningInScope(this.#options.scope, signing);
     const before = this.#reports;
-    if (isAsked) tellSigning(signing, key, verdict, this.report);
+    if (isAsked) tellSigning(signing, key, verdict, this.#blames, this.report);
     // What is not closed is judged again anyhow.
     const { seq } = signing.attempts[0] ?? {};
     const isToRemember = this.#reports > before && signing.closing !== undefined;
@@ -379,6 +382,10 @@ export class Audit {
       case "node-started":
       case "ignored":
         // Their place in the chain is all there is to check.
+        return;
+      case "misbehaviour":
+      case "node-cleared":
+        this.#blames.add({ message, body });
         return;
     }
   }

@@ -82,6 +82,14 @@ export const severities = {
   /** A result calls a node a culprit whose shares are right. */
   AUDIT_RESULT_FALSE_BLAME: "finding",
 
+  /** A client proved by signed messages what a node did. */
+  AUDIT_NODE_CULPRIT: "finding",
+  /** A client saw of a node what it cannot prove to others. */
+  AUDIT_NODE_SUSPECT: "note",
+  /** A client calls a node a culprit, and its messages do not prove it. */
+  AUDIT_FALSE_BLAME: "finding",
+  AUDIT_NODE_CLEARED: "note",
+
   /** A step of a key's life out of turn, by somebody who may not take it, or with impossible numbers. */
   AUDIT_KEY_EVENT_ILLEGAL: "finding",
   /** A key was activated without a recorded test signature. */

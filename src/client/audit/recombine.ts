@@ -60,6 +60,23 @@ export interface Verdict {
   readonly wrongProofs: readonly number[];
 }
 
+/** The same job for one of its inputs. */
+export function jobOfInput(job: SigningJob, index: number): SigningJob {
+  const one = <T>(all: readonly T[] | undefined): T[] => all?.slice(index, index + 1) ?? [];
+  const { terms, answers, result, ...rest } = job;
+  const { inputs, salts } = terms;
+  return {
+    ...rest,
+    terms: { ...terms, inputs: one(inputs), ...(salts === undefined ? {} : { salts: one(salts) }) },
+    answers: answers.map(({ party, shares, proofs }) => ({
+      party,
+      shares: one(shares),
+      ...(proofs === undefined ? {} : { proofs: one(proofs) }),
+    })),
+    ...(result === undefined ? {} : { result: { ...result, signatures: one(result.signatures) } }),
+  };
+}
+
 /** Judges the shares and signatures of one signing. */
 export function judge(job: SigningJob): Verdict {
   const verdict = new Tally();

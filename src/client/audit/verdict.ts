@@ -1,5 +1,6 @@
 /** @module From the arithmetic of one signing to what is told of it. */
 import type { SigningResult } from "../../streams/audit-events.js";
+import type { Blames } from "./blames.js";
 import type { FindingCode, FindingFacts, Report } from "./findings.js";
 import type { KeyRecord } from "./key-history.js";
 import type { SigningJob, Verdict } from "./recombine.js";
@@ -36,6 +37,7 @@ export function tellSigning(
   signing: Signing,
   key: KeyRecord | undefined,
   verdict: Verdict | undefined,
+  blames: Blames,
   report: Report,
 ): void {
   const request = signing.attempts[0];
@@ -58,7 +60,9 @@ export function tellSigning(
     report({ ...atRequest, code: "AUDIT_REQUEST_WITHOUT_RESULT", text });
   }
   const result = resultOf(signing);
-  if (result !== undefined) tellResult({ signing, key, result, verdict, about, report });
+  if (result !== undefined) {
+    tellResult({ signing, key, result, verdict, blames, about, report });
+  }
   if (verdict === undefined) return;
   if (verdict.unencodable !== undefined && signing.answers.length > 0) {
     const text = `${subject} was answered with shares though there is nothing to sign: ${verdict.unencodable}`;
@@ -78,15 +82,18 @@ interface ResultFacts {
   readonly key: KeyRecord | undefined;
   readonly result: SigningResult;
   readonly verdict: Verdict | undefined;
+  readonly blames: Blames;
   readonly about: About;
   readonly report: Report;
 }
 
-function tellResult({ signing, key, result, verdict, about, report }: ResultFacts): void {
+function tellResult(facts: ResultFacts): void {
+  const { signing, key, result, verdict, blames, about, report } = facts;
   const seq = signing.closing?.seq ?? 0;
-  const tell = (code: FindingCode, what: string): void =>
+  const tell = (code: FindingCode, what: string, node?: string): void =>
     report({
       ...about,
+      ...(node === undefined ? {} : { node }),
       code,
       stream: "THSM_AUDIT",
       seq: [seq],
@@ -108,11 +115,17 @@ function tellResult({ signing, key, result, verdict, about, report }: ResultFact
       `names ${quorum.length} parties where it takes ${threshold}`,
     );
   } else if (missing.length > 0) {
-    const names = missing.map((party) => key.proposal.parties[party - 1] ?? party);
-    tell(
-      "AUDIT_RESULT_WITHOUT_QUORUM",
-      `names node ${names.join(", ")}, whose shares are not stored`,
-    );
+    for (const party of missing) {
+      const node = key.proposal.parties[party - 1] ?? String(party);
+      // Only what the node signed shows that it is to blame, and not the client.
+      const isShown = signing.attempts.some(({ hash }) => blames.answered(node, hash));
+      const why = isShown ? "; the client has the share, signed by the node" : "";
+      tell(
+        "AUDIT_RESULT_WITHOUT_QUORUM",
+        `names node ${node}, whose shares are not stored${why}`,
+        isShown ? node : undefined,
+      );
+    }
   } else if (
     verdict !== undefined &&
     [...verdict.otherQuorum, ...verdict.inconsistent].length > 0

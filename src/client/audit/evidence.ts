@@ -1,0 +1,368 @@
+/**
+ * @module What signed messages prove against a node, to somebody who has cluster.toml and nothing else. The
+ * arithmetic is the audit's. What stands on shares also stands on the key's record: on what its dealer
+ * proposed and the accused node itself accepted.
+ */
+import { HsmError } from "../../errors.js";
+import type { Cluster } from "../../identity/cluster.js";
+import { fromBase64url } from "../../identity/encoding.js";
+import { parseGroupKey, type GroupKey } from "../../scheme/index.js";
+import type { AuditEvent } from "../../streams/audit-events.js";
+import type { SignedMessage } from "../../streams/envelope.js";
+import type { KeyRecord } from "../../streams/key-life.js";
+import { KeyLives } from "../../streams/key-lives.js";
+import type { KeyEvent, KeyProposed } from "../../streams/keys.js";
+import {
+  readAuditEvent,
+  readKeyEvent,
+  readRequest,
+  readShare,
+  verifySender,
+} from "../../streams/open.js";
+import { SignRequest } from "../../streams/requests.js";
+import { ShareMessage } from "../../streams/shares.js";
+import { streamNames } from "../../streams/subjects.js";
+import { jobOfInput, judge, type PartyShares, type SigningJob } from "./recombine.js";
+import { sameTerms } from "./signing.js";
+
+/** What can be proven of a node. */
+export type Guilt =
+  | "wrong-share"
+  /** A share proof that does not hold, or none where one is due. */
+  | "wrong-proof"
+  /** Not as many shares as inputs. */
+  | "wrong-terms"
+  /** Two messages with one number. */
+  | "chain-fork"
+  /** A message that does not follow the one before it. */
+  | "chain-broken";
+
+export interface Weighed {
+  readonly node: string;
+  /** Undefined when the messages prove nothing against the node. */
+  readonly guilt: Guilt | undefined;
+  /** One sentence for a person: what is proven, or why nothing is. */
+  readonly text: string;
+  /** Hashes of the node's messages that show it; of all of its messages when nothing is proven. */
+  readonly shown: readonly string[];
+  readonly key: string | undefined;
+  /** What was looked at, in its order. */
+  readonly messages: readonly Looked[];
+}
+
+export interface Looked {
+  readonly stream: string;
+  readonly subject: string;
+  readonly hash: string;
+  readonly by: string;
+  readonly time: string | undefined;
+}
+
+interface Answer {
+  readonly hash: string;
+  readonly body: ShareMessage;
+  readonly request: SignRequest;
+}
+
+interface Link {
+  readonly hash: string;
+  readonly n: number;
+  readonly prev: string;
+}
+
+interface Verdict {
+  readonly guilt: Guilt;
+  readonly text: string;
+  readonly shown: readonly string[];
+}
+
+/** Everything that the messages say, each verified to be its sender's. */
+class Exhibits {
+  readonly links: Link[] = [];
+  readonly looked: Looked[] = [];
+  readonly #lives: KeyLives;
+  readonly #requests = new Map<string, SignRequest>();
+  readonly #shares: { hash: string; body: ShareMessage }[] = [];
+
+  /** @throws HsmError for a message that is not its sender's, or out of place */
+  constructor(cluster: Cluster, node: string, messages: readonly SignedMessage[]) {
+    this.#lives = new KeyLives(cluster);
+    for (const [index, message] of messages.entries()) this.#take(cluster, node, message, index);
+  }
+
+  #take(cluster: Cluster, node: string, message: SignedMessage, index: number): void {
+    const { stream, subject, hash } = message;
+    const body = read(message);
+    const role = roleOf(body);
+    const { name } = verifySender(cluster, message, body, role);
+    this.looked.push({ stream, subject, hash, by: `${role} ${name}`, time: timeOf(body) });
+    if ("prev" in body && "node" in body && body.node === node)
+      this.links.push({ hash, n: body.n, prev: body.prev });
+    if (stream === streamNames.keys) this.#lives.apply({ ...message, seq: index + 1, time: "" });
+    if (body instanceof SignRequest) this.#requests.set(hash, body);
+    if (body instanceof ShareMessage) this.#shares.push({ hash, body });
+  }
+
+  /** The key that the shares are of, as the node accepted it. @throws HsmError without that */
+  key(node: string): { record: KeyRecord; group: GroupKey } {
+    const [record] = this.#lives.all();
+    const party = record === undefined ? 0 : record.proposal.parties.indexOf(node) + 1;
+    if (record === undefined || !record.accepted.has(party)) {
+      throw unfit(`there is no record of a key that node ${node} accepted`);
+    }
+    return { record, group: groupOf(record.proposal) };
+  }
+
+  /** Every share answer, with the request that it is bound to. @throws HsmError */
+  answers({ keyId, proposal }: KeyRecord): Answer[] {
+    return this.#shares.flatMap(({ hash, body }) => {
+      if (body.shares === undefined) return [];
+      const request = this.#requests.get(body.request);
+      const fits =
+        request !== undefined &&
+        request.rid === body.rid &&
+        request.client === body.client &&
+        request.session === body.session &&
+        [request.key, body.key].every((key) => key === keyId) &&
+        [request.epoch, body.epoch].every((epoch) => epoch === proposal.epoch) &&
+        proposal.parties[body.party - 1] === body.node;
+      if (!fits)
+        throw unfit(`the answer ${hash} does not belong to a request and the key that are here`);
+      return [{ hash, body, request }];
+    });
+  }
+}
+
+/** What the messages prove against a node. Never throws for what they are. */
+export function weigh(cluster: Cluster, node: string, messages: readonly SignedMessage[]): Weighed {
+  let exhibits: Exhibits | undefined;
+  try {
+    exhibits = new Exhibits(cluster, node, messages);
+    const verdict = chainVerdict(exhibits.links, node) ?? shareVerdict(exhibits, node);
+    const [key] = messages.flatMap((one) => (one.stream === streamNames.keys ? keyOf(one) : []));
+    const nothing = {
+      guilt: undefined,
+      text: `the messages prove nothing against node ${node}`,
+      shown: exhibits.links.map(({ hash }) => hash),
+    };
+    return { node, key, messages: exhibits.looked, ...(verdict ?? nothing) };
+  } catch (error) {
+    if (!(error instanceof HsmError)) throw error;
+    const text = `the messages prove nothing against node ${node}: ${error.message}`;
+    return {
+      node,
+      guilt: undefined,
+      text,
+      shown: [],
+      key: undefined,
+      messages: exhibits?.looked ?? [],
+    };
+  }
+}
+
+/** A node numbers its messages 1, 2, 3 …, each naming the one before: signed, so it convicts itself. */
+export function chainVerdict(links: readonly Link[], node: string): Verdict | undefined {
+  const byNumber = new Map<number, Link>();
+  for (const link of links) {
+    const other = byNumber.get(link.n);
+    if (other !== undefined && other.hash !== link.hash) {
+      const shown = [other.hash, link.hash];
+      return {
+        guilt: "chain-fork",
+        text: `node ${node} signed two different messages as its number ${link.n}`,
+        shown,
+      };
+    }
+    byNumber.set(link.n, link);
+  }
+  for (const link of byNumber.values()) {
+    const before = byNumber.get(link.n - 1);
+    if (before !== undefined && before.hash !== link.prev) {
+      const shown = [before.hash, link.hash];
+      return {
+        guilt: "chain-broken",
+        text: `node ${node} signed as number ${link.n} a message that does not follow its number ${link.n - 1}`,
+        shown,
+      };
+    }
+  }
+  return undefined;
+}
+
+function shareVerdict(exhibits: Exhibits, node: string): Verdict | undefined {
+  const { record, group } = exhibits.key(node);
+  const answers = exhibits.answers(record);
+  const [first] = answers;
+  if (first === undefined) return undefined;
+  if (!answers.every(({ request }) => sameTerms(first.request, request))) {
+    throw unfit("the requests do not ask for the same signatures");
+  }
+  const own = answers.filter(({ body }) => body.node === node);
+  for (const answer of own) {
+    const plain = plainVerdict(answer, node, record, group);
+    if (plain !== undefined) return plain;
+  }
+  const two = own.find(({ body }) => body.shares?.join() !== own[0]?.body.shares?.join());
+  if (two !== undefined && own[0] !== undefined) {
+    const text = `node ${node} gave two different shares of the same inputs`;
+    return { guilt: "wrong-share", text, shown: [own[0].hash, two.hash] };
+  }
+  return arithmeticVerdict(answers, own, node, group);
+}
+
+/** What an answer shows by itself, without the proofs' arithmetic. */
+function plainVerdict(
+  { body, request, hash }: Answer,
+  node: string,
+  { proposal }: KeyRecord,
+  group: GroupKey,
+): Verdict | undefined {
+  const shown = [hash];
+  const about = `node ${node} answered request ${request.rid} of client ${request.client}`;
+  const { shares = [], proofs, party } = body;
+  const wanted = request.inputs.length;
+  if (shares.length !== wanted) {
+    return {
+      guilt: "wrong-terms",
+      text: `${about} with ${shares.length} shares for ${wanted} inputs`,
+      shown,
+    };
+  }
+  const isDue = body.kind === "explanation" || proposal.proofs === "always";
+  if (isDue && proofs?.length !== wanted) {
+    return { guilt: "wrong-proof", text: `${about} without the share proofs that are due`, shown };
+  }
+  const job = { group, terms: request, answers: [{ party, shares }], recombine: true };
+  if (judge(job).culprits.includes(party)) {
+    return { guilt: "wrong-share", text: `${about} with a number that is no share`, shown };
+  }
+  return undefined;
+}
+
+function arithmeticVerdict(
+  answers: readonly Answer[],
+  own: readonly Answer[],
+  node: string,
+  group: GroupKey,
+): Verdict | undefined {
+  const [mine] = own;
+  if (mine === undefined) return undefined;
+  const { request, body, hash } = mine;
+  const { party } = body;
+  const base = { group, terms: request, recombine: true } as const;
+  const bare = answers.map(({ body: { party: of, shares = [] } }) => ({ party: of, shares }));
+  const indices = [...request.inputs.keys()];
+  const about = `node ${node} answered request ${request.rid} of client ${request.client}`;
+  let off: number | undefined;
+  for (const index of indices) {
+    const { culprits, suspects } = judge(jobOfInput({ ...base, answers: bare }, index));
+    if (culprits.includes(party)) {
+      return {
+        guilt: "wrong-share",
+        text: `${about} with a wrong share of input ${index + 1}, as the other nodes' shares prove`,
+        shown: [hash],
+      };
+    }
+    if (suspects.includes(party)) off ??= index;
+  }
+  // Proofs cost forty times as much: only where they decide.
+  const proven = own.find(({ body: { proofs } }) => proofs !== undefined);
+  if (proven !== undefined) {
+    const answer = provenOf(proven);
+    for (const index of off === undefined ? indices : [off]) {
+      const job = jobOfInput({ ...base, answers: [answer] }, index);
+      if (!judge(job).wrongProofs.includes(party)) continue;
+      return {
+        guilt: "wrong-proof",
+        text: `${about} with a share proof of input ${index + 1} that does not hold`,
+        shown: [proven.hash],
+      };
+    }
+    return undefined;
+  }
+  if (off === undefined) return undefined;
+  const others = provenOthers(answers, party, { ...base, answers: [] }, off);
+  if (others.length < group.threshold) return undefined;
+  const last = bare.filter((one) => one.party === party).slice(0, 1);
+  const together = judge(jobOfInput({ ...base, answers: [...others, ...last] }, off));
+  if (![...together.culprits, ...together.suspects].includes(party)) return undefined;
+  return {
+    guilt: "wrong-share",
+    text: `${about} with a wrong share of input ${off + 1}, as the share proofs of ${others.length} other nodes show`,
+    shown: [hash],
+  };
+}
+
+/** Threshold many other parties whose shares of an input are proven right. */
+function provenOthers(
+  answers: readonly Answer[],
+  party: number,
+  base: SigningJob,
+  index: number,
+): PartyShares[] {
+  const found = new Map<number, PartyShares>();
+  for (const answer of answers) {
+    const { party: of, proofs } = answer.body;
+    if (of === party || proofs === undefined || found.has(of)) continue;
+    if (found.size === base.group.threshold) break;
+    const { culprits, wrongProofs } = judge(
+      jobOfInput({ ...base, answers: [provenOf(answer)] }, index),
+    );
+    const { shares = [] } = answer.body;
+    if (culprits.length === 0 && wrongProofs.length === 0) found.set(of, { party: of, shares });
+  }
+  return [...found.values()];
+}
+
+function provenOf({ body: { party, shares = [], proofs = [] } }: Answer): PartyShares {
+  return { party, shares, proofs };
+}
+
+type Body = SignRequest | ShareMessage | KeyEvent | AuditEvent;
+
+function read(message: SignedMessage): Body {
+  const { stream } = message;
+  if (stream === streamNames.requests) return readRequest(message);
+  if (stream === streamNames.shares) return readShare(message);
+  if (stream === streamNames.keys) return readKeyEvent(message) ?? unknownEvent();
+  if (stream === streamNames.audit) return readAuditEvent(message) ?? unknownEvent();
+  throw unfit("there is a message that no stream keeps");
+}
+
+function unknownEvent(): never {
+  throw unfit("there is an event of a type that this version does not know");
+}
+
+function roleOf(body: Body): "node" | "client" | "operator" {
+  if ("operator" in body) return "operator";
+  const isOfNode = "node" in body && "prev" in body;
+  return isOfNode ? "node" : "client";
+}
+
+function timeOf(body: Body): string | undefined {
+  return "time" in body ? body.time : undefined;
+}
+
+function keyOf(message: SignedMessage): string {
+  const { key = "" } = readKeyEvent(message) ?? {};
+  return key;
+}
+
+function groupOf(proposal: KeyProposed): GroupKey {
+  return parseGroupKey({
+    modulus: bytes(proposal.modulus),
+    publicExponent: bytes(proposal.publicExponent),
+    threshold: proposal.threshold,
+    parties: proposal.parties.length,
+    verificationBase: bytes(proposal.verificationBase),
+    verificationKeys: proposal.verificationKeys.map(bytes),
+  });
+}
+
+function bytes(text: string): Uint8Array {
+  return fromBase64url(text, "number");
+}
+
+function unfit(text: string): HsmError {
+  return new HsmError("ERR_INVALID_MESSAGE", text);
+}
