@@ -128,7 +128,7 @@ describe("thsm init and thsm provision", function () {
         "tls/server.key",
       ),
       ...inFolder("recovery", "code"),
-      ...inFolder("operator", ...member),
+      ...inFolder("operator", ...member, "operator.toml"),
       ...inFolder("pkcs11d", ...member, "client.toml", "pkcs11d.toml"),
       ...inFolder("provisioner", "ca.pem", "cert.pem", "cluster.toml", "key.pem", "login.nk"),
       join("provisioner", "provisioner.toml"),

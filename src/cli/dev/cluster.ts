@@ -31,6 +31,7 @@ const folders = {
   nats: "nats",
   node: (name: string) => join("nodes", name),
   client: "client",
+  operator: "operator",
   auditor: "auditor",
   provisioner: "provisioner",
 };
