@@ -68,6 +68,7 @@ export function clientPermissions(name: string): NatsPermissions {
         `thsm.v1.audit.client.${name}.>`,
         `thsm.v1.audit.blame.${name}.*`,
         "thsm.v1.deal.*.*",
+        `thsm.v1.key.object.${name}.>`,
         ...keyDirectory,
         directGet(`req.${name}.>`),
         directGet(`share.*.${name}.>`),

@@ -138,6 +138,37 @@ export interface DestroyOptions extends CallOptions {
   readonly onProgress?: (so: DestroyResult) => void;
 }
 
+/** What an object or key is called; what is absent stays as it is. */
+export interface Names {
+  readonly label?: string;
+  /** CKA_ID, at most 255 bytes; of a key at least one. */
+  readonly id?: Uint8Array;
+}
+
+/** PKCS#11's attributes of certificates (the first three) and of data. */
+export type ObjectFields = Partial<
+  Record<"subject" | "issuer" | "serialNumber" | "application" | "objectId", Uint8Array>
+>;
+
+/** A certificate or data that applications keep on a token. Public. */
+export interface TokenObject {
+  /** 32 lower-case hex digits. */
+  readonly objectId: string;
+  readonly token: string;
+  readonly kind: "certificate" | "data";
+  readonly label: string;
+  readonly id: Uint8Array;
+  /** 1…16384 bytes. */
+  readonly value: Uint8Array;
+  readonly fields: ObjectFields;
+}
+
+export interface StoreObjectOptions extends Omit<TokenObject, "objectId" | "fields">, CallOptions {
+  readonly fields?: ObjectFields;
+  /** As for `generateKey`. */
+  readonly operationId?: Uint8Array;
+}
+
 /** What became of a destruction. A key with more than n−k erasures can never sign again. */
 export interface DestroyResult {
   readonly keyId: string;
@@ -210,6 +241,20 @@ export interface HsmClient {
    * nodes erase when they return. Again: waits for what is still missing.
    */
   destroyKey(keyId: string, options?: DestroyOptions): Promise<DestroyResult>;
+
+  /** Gives an active key other names. */
+  relabelKey(keyId: string, names: Names, options?: CallOptions): Promise<void>;
+
+  /** Certificates and data on a token, in the order of their storing. */
+  objects(token: string, options?: CallOptions): Promise<readonly TokenObject[]>;
+  /**
+   * Puts a certificate or data on a token, for all of its clients and for good: what is removed stays in
+   * the history. At most 1,000 on a token.
+   */
+  storeObject(options: StoreObjectOptions): Promise<TokenObject>;
+  relabelObject(objectId: string, names: Names, options?: CallOptions): Promise<void>;
+  /** @throws HsmError `ERR_UNKNOWN_KEY` when there is none */
+  removeObject(objectId: string, options?: CallOptions): Promise<void>;
 
   /** `application` is what the audit trail shows: a program's name and process id. */
   openSession(token: string, application: string): Promise<SigningSession>;

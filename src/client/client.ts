@@ -13,9 +13,13 @@ import type {
   KeyInfo,
   PinState,
   SigningSession,
+  Names,
+  StoreObjectOptions,
+  TokenObject,
 } from "./api.js";
 import { isConnected } from "../streams/connection.js";
 import { expiryOf, type KeyRecord } from "../streams/key-life.js";
+import type { ObjectStored } from "../streams/objects.js";
 import { openBus, type Bus } from "./bus.js";
 import type { ClientConfig } from "./config.js";
 import { Dealer } from "./dealer.js";
@@ -26,6 +30,7 @@ import { checkWish, keyIdOf, type ProposalTerms } from "./key-proposal.js";
 import { dealKeyOut } from "./keygen.js";
 import { goneText, OverdueKeys } from "./overdue-keys.js";
 import { Session } from "./session.js";
+import { objectOf, relabelKey, relabelObject, removeObject, storeObject } from "./token-objects.js";
 import { within } from "./within.js";
 
 const keygenMs = 1_200_000;
@@ -139,6 +144,56 @@ export class Client implements HsmClient {
   }
 
   async destroyKey(keyId: string, options: CallOptions = {}): Promise<DestroyResult> {
+    const bus = await this.#current(options);
+    const record = bus.keys.record(keyId);
+    if (record === undefined || !this.tokens.includes(record.proposal.token)) {
+      throw new HsmError("ERR_UNKNOWN_KEY", `there is no key ${keyId}`);
+    }
+    return await destroyKey(bus, this.name, record, options);
+  }
+
+  async relabelKey(keyId: string, names: Names, options: CallOptions = {}): Promise<void> {
+    const bus = await this.#current(options);
+    const record = bus.keys.record(keyId);
+    if (record === undefined || !this.tokens.includes(record.proposal.token)) {
+      throw new HsmError("ERR_UNKNOWN_KEY", `there is no key ${keyId}`);
+    }
+    if (record.state !== "active") {
+      throw new HsmError("ERR_KEY_NOT_ACTIVE", `key ${keyId} is ${record.state}`);
+    }
+    await relabelKey(bus, this.name, record, names, options);
+  }
+
+  async objects(token: string, options: CallOptions = {}): Promise<readonly TokenObject[]> {
+    this.#requireToken(token);
+    return (await this.#ready(options)).keys.objects.of(token).map(objectOf);
+  }
+
+  async storeObject(options: StoreObjectOptions): Promise<TokenObject> {
+    this.#requireToken(options.token);
+    return await storeObject(await this.#current(options), this.name, options);
+  }
+
+  async relabelObject(objectId: string, names: Names, options: CallOptions = {}): Promise<void> {
+    const bus = await this.#current(options);
+    await relabelObject(bus, this.name, this.#object(bus, objectId), names, options);
+  }
+
+  async removeObject(objectId: string, options: CallOptions = {}): Promise<void> {
+    const bus = await this.#current(options);
+    await removeObject(bus, this.name, this.#object(bus, objectId), options);
+  }
+
+  #object(bus: Bus, objectId: string): ObjectStored {
+    const object = bus.keys.objects.get(objectId);
+    if (object === undefined || !this.tokens.includes(object.token)) {
+      throw new HsmError("ERR_UNKNOWN_KEY", `there is no object ${objectId}`);
+    }
+    return object;
+  }
+
+  /** Unlocked, and with all in view that is on record. */
+  async #current(options: CallOptions): Promise<Bus> {
     const bus = await this.#ready(options);
     this.#identity.require();
     await within(bus.keys.catchUp(), {
@@ -146,11 +201,7 @@ export class Client implements HsmClient {
       signal: options.signal,
       late: silence,
     });
-    const record = bus.keys.record(keyId);
-    if (record === undefined || !this.tokens.includes(record.proposal.token)) {
-      throw new HsmError("ERR_UNKNOWN_KEY", `there is no key ${keyId}`);
-    }
-    return await destroyKey(bus, this.name, record, options);
+    return bus;
   }
 
   async close(): Promise<void> {

@@ -3,7 +3,7 @@ import { describeError } from "../errors.js";
 import { signMessage } from "../streams/envelope.js";
 import { formatVersion } from "../streams/fields.js";
 import type { KeyRecord } from "../streams/key-life.js";
-import type { KeyAbandoned, KeyActivated, KeyDestroyed } from "../streams/keys.js";
+import type { KeyAbandoned, KeyActivated, KeyDestroyed, KeyRelabelled } from "../streams/keys.js";
 import type { PublishOptions } from "../streams/publish.js";
 import { formatSubject, streamNames, type StreamName } from "../streams/subjects.js";
 import type { Bus } from "./bus.js";
@@ -28,7 +28,8 @@ export async function decide(
   bus: Bus,
   client: string,
   { keyId, proposalHash }: Pick<KeyRecord, "keyId" | "proposalHash">,
-  event: Decided<KeyActivated> | Decided<KeyAbandoned> | Decided<KeyDestroyed>,
+  event:
+    Decided<KeyActivated> | Decided<KeyAbandoned> | Decided<KeyDestroyed> | Decided<KeyRelabelled>,
   options?: PublishOptions,
 ): Promise<void> {
   const body = {

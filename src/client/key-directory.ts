@@ -6,20 +6,23 @@ import type { Cluster } from "../identity/cluster.js";
 import { fromBase64url, fromHex } from "../identity/encoding.js";
 import type { Logger } from "../log.js";
 import { parseGroupKey, type GroupKey } from "../scheme/index.js";
-import type { SignedMessage } from "../streams/envelope.js";
+import type { SignedMessage, StoredMessage } from "../streams/envelope.js";
 import { StreamFollower } from "../streams/follow.js";
 import type { KeyRecord } from "../streams/key-life.js";
 import { KeyLives } from "../streams/key-lives.js";
 import type { KeyProposed } from "../streams/keys.js";
+import { readObjectEvent, verifySender } from "../streams/open.js";
 import type { StreamReader } from "../streams/read.js";
-import { allKeys, streamNames } from "../streams/subjects.js";
+import { allKeys, parseSubject, streamNames } from "../streams/subjects.js";
+import { TokenObjects } from "../streams/token-objects.js";
 import { encodings, hashes, type KeyInfo, type RateLimit } from "./api.js";
 
 export class KeyDirectory {
+  readonly #cluster: Cluster;
   readonly #lives: KeyLives;
   readonly #follower: StreamFollower;
   readonly #groups = new Map<string, GroupKey>();
-  readonly #infos = new Map<string, { state: string; info: KeyInfo }>();
+  readonly #infos = new WeakMap<KeyRecord, KeyInfo>();
   readonly #changes = new EventEmitter();
   /** Where the stream has what a party's guilt stands on: `key` and `key party`. */
   readonly #places = new Map<string, number>();
@@ -27,8 +30,10 @@ export class KeyDirectory {
   #revision = 0;
 
   constructor(cluster: Cluster, connection: NatsConnection, reader: StreamReader, log: Logger) {
+    this.#cluster = cluster;
     this.#lives = new KeyLives(cluster);
     this.#reader = reader;
+    this.objects = new TokenObjects(cluster);
     this.#changes.setMaxListeners(0);
     this.#follower = new StreamFollower({
       connection,
@@ -37,20 +42,34 @@ export class KeyDirectory {
       filter: allKeys,
       log,
       apply: (message) => {
-        const change = this.#lives.apply(message);
-        if (change === undefined) {
+        if (!this.#take(message)) {
           log.warn({ seq: message.seq }, "key event of an unknown type skipped");
           return;
-        }
-        const { event } = change;
-        if (event.type === "proposed") this.#places.set(event.key, message.seq);
-        if (event.type === "accepted") {
-          this.#places.set(`${event.key} ${event.party}`, message.seq);
         }
         this.#revision += 1;
         this.#changes.emit("change");
       },
     });
+  }
+
+  /** Certificates and data. */
+  readonly objects: TokenObjects;
+
+  /** False for an event of a type that this version does not know. */
+  #take(message: StoredMessage): boolean {
+    if (parseSubject(message.subject).kind !== "object") return this.#takeKeyEvent(message);
+    const event = readObjectEvent(message);
+    if (event === undefined) return false;
+    verifySender(this.#cluster, message, event, "client");
+    this.objects.take(event);
+    return true;
+  }
+
+  #takeKeyEvent(message: StoredMessage): boolean {
+    const event = this.#lives.apply(message)?.event;
+    if (event?.type === "proposed") this.#places.set(event.key, message.seq);
+    if (event?.type === "accepted") this.#places.set(`${event.key} ${event.party}`, message.seq);
+    return event !== undefined;
   }
 
   /** Grows with every event; equal numbers mean an unchanged directory. */
@@ -131,15 +150,15 @@ export class KeyDirectory {
   }
 
   info(record: KeyRecord): KeyInfo {
-    const known = this.#infos.get(record.keyId);
-    if (known?.state === record.state) return known.info;
+    const known = this.#infos.get(record);
+    if (known !== undefined) return known;
     const { proposal, state } = record;
     const modulus = fromBase64url(proposal.modulus, "modulus");
     const info: KeyInfo = {
       keyId: record.keyId,
       token: proposal.token,
-      label: proposal.label,
-      id: fromHex(proposal.id, "id"),
+      label: record.label,
+      id: fromHex(record.id, "id"),
       algorithm: "rsa",
       modulusBits: modulus.length * 8,
       modulus,
@@ -157,7 +176,7 @@ export class KeyDirectory {
       state,
       createdAt: proposal.time,
     };
-    this.#infos.set(record.keyId, { state, info });
+    this.#infos.set(record, info);
     return info;
   }
 

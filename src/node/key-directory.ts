@@ -10,6 +10,7 @@ import type { StoredMessage } from "../streams/envelope.js";
 import { isDead, type KeyRecord, type KeyState } from "../streams/key-life.js";
 import { KeyLives } from "../streams/key-lives.js";
 import type { KeyEvent, KeyProposed } from "../streams/keys.js";
+import { parseSubject } from "../streams/subjects.js";
 import { parseJson } from "../validate.js";
 import type { IgnoredMessages } from "./ignored.js";
 
@@ -132,6 +133,8 @@ export class KeyDirectory {
 
   #apply(message: StoredMessage): void {
     const { node, onChange } = this.#options;
+    // Certificates and data of applications: no node needs them.
+    if (parseSubject(message.subject).kind === "object") return;
     if (!concerns(node, parseJson(message.payload))) return;
     const event = this.#lives.open(message);
     if (event === undefined) return;

@@ -20,6 +20,7 @@ export const ckr = {
   MECHANISM_PARAM_INVALID: 0x71,
   OBJECT_HANDLE_INVALID: 0x82,
   PIN_INCORRECT: 0xa0,
+  PIN_INVALID: 0xa1,
   PIN_LOCKED: 0xa4,
   SIGNATURE_INVALID: 0xc0,
   TOKEN_NOT_RECOGNIZED: 0xe1,
@@ -27,7 +28,7 @@ export const ckr = {
 } as const;
 
 /** Object classes, key types and mechanisms. */
-export const cko = { PUBLIC_KEY: 2, PRIVATE_KEY: 3 } as const;
+export const cko = { DATA: 0, CERTIFICATE: 1, PUBLIC_KEY: 2, PRIVATE_KEY: 3 } as const;
 export const ckk = { RSA: 0 } as const;
 export const ckm = {
   RSA_PKCS_KEY_PAIR_GEN: 0x00,
@@ -53,7 +54,14 @@ export const cka = {
   TOKEN: 0x001,
   PRIVATE: 0x002,
   LABEL: 0x003,
+  APPLICATION: 0x010,
+  VALUE: 0x011,
+  OBJECT_ID: 0x012,
+  CERTIFICATE_TYPE: 0x080,
+  ISSUER: 0x081,
+  SERIAL_NUMBER: 0x082,
   TRUSTED: 0x086,
+  CERTIFICATE_CATEGORY: 0x087,
   KEY_TYPE: 0x100,
   SUBJECT: 0x101,
   ID: 0x102,

@@ -5,6 +5,7 @@ import type { Call, Calls } from "./calls/call.js";
 import { cryptoCalls } from "./calls/crypto.js";
 import { keyCalls } from "./calls/keys.js";
 import { loginCalls } from "./calls/login.js";
+import { objectCalls } from "./calls/objects.js";
 import type { KeyDirectory } from "./key-directory.js";
 import type { OpName } from "./rpc/ops.js";
 
@@ -15,6 +16,7 @@ export class Handler {
     this.#calls = {
       ...loginCalls(applications),
       ...cryptoCalls(directory),
+      ...objectCalls(directory),
       ...keyCalls(directory, allowSha1 ? { hashes } : {}),
     };
   }

@@ -1,22 +1,22 @@
 /** @module The client's key lists, indexed by object handle. */
 import { randomBytes } from "node:crypto";
-import type { CallOptions, HsmClient, KeyInfo } from "../client/index.js";
-import { handlesOf, privateObject, publicObject } from "./objects.js";
+import type { CallOptions, HsmClient, KeyInfo, TokenObject } from "../client/index.js";
+import { handleOf, handlesOf, privateObject, publicObject, storedObject } from "./objects.js";
 import { Writer } from "./rpc/codec.js";
 
 /** A page of a KEYS reply stays far below the frame limit. */
 const pageBytes = 256 * 1024;
 
-/** Which half of which key a handle means. */
-export interface KeyReference {
-  readonly key: KeyInfo;
-  readonly half: "public" | "private";
-}
+/** What a handle means: half of a key, or another object. */
+export type Reference =
+  | { readonly half: "public" | "private"; readonly key: KeyInfo }
+  | { readonly half: "neither"; readonly object: TokenObject };
 
 interface Listing {
   readonly revision: number;
-  readonly keys: readonly KeyInfo[];
-  readonly byHandle: ReadonlyMap<bigint, KeyReference>;
+  /** Every object, written for a KEYS reply. */
+  readonly objects: readonly Buffer[];
+  readonly byHandle: ReadonlyMap<bigint, Reference>;
 }
 
 /** Key lists by token. Reading the same list again costs nothing while the directory is unchanged. */
@@ -24,13 +24,15 @@ export class KeyDirectory {
   // The client's revisions begin anew with each process; together with this they never repeat.
   readonly #boot: Buffer = randomBytes(8);
   readonly #listings = new Map<string, Listing>();
+  /** Both halves of keys that were written before: keys are many, and change seldom. */
+  readonly #written = new WeakMap<KeyInfo, readonly Buffer[]>();
 
   async find(
     client: HsmClient,
     token: string,
     handle: bigint,
     options: CallOptions,
-  ): Promise<KeyReference | undefined> {
+  ): Promise<Reference | undefined> {
     return (await this.#listing(client, token, options)).byHandle.get(handle);
   }
 
@@ -45,20 +47,27 @@ export class KeyDirectory {
     first: number,
     options: CallOptions,
   ): Promise<Buffer> {
-    const { revision, keys } = await this.#listing(client, token, options);
+    const { revision, objects } = await this.#listing(client, token, options);
     const current = new Writer().fixed(this.#boot).u64(BigInt(revision)).finish();
     if (current.equals(known)) return new Writer().fixed(current).u8(0).finish();
 
-    const total = 2 * keys.length;
-    const objects = new Writer();
-    let next = first;
-    for (; next < total && objects.size < pageBytes; next++) {
-      const key = keys[next >> 1];
-      if (key === undefined) break;
-      objects.fixed(next % 2 === 0 ? publicObject(key) : privateObject(key));
+    const page = new Writer();
+    let count = 0;
+    for (const object of objects.slice(first)) {
+      if (page.size >= pageBytes) break;
+      page.fixed(object);
+      count++;
     }
-    const count = Math.max(0, next - first);
-    return new Writer().fixed(current).u8(1).u32(total).u16(count).fixed(objects.finish()).finish();
+    const head = new Writer().fixed(current).u8(1).u32(objects.length).u16(count);
+    return head.fixed(page.finish()).finish();
+  }
+
+  #write(key: KeyInfo): readonly Buffer[] {
+    const known = this.#written.get(key);
+    if (known !== undefined) return known;
+    const written = [publicObject(key), privateObject(key)];
+    this.#written.set(key, written);
+    return written;
   }
 
   async #listing(client: HsmClient, token: string, options: CallOptions): Promise<Listing> {
@@ -67,13 +76,16 @@ export class KeyDirectory {
     // Read before the list: a change in between makes this listing old, never wrongly new.
     const revision = client.keysRevision;
     const keys = await client.keys(token, options);
-    const byHandle = new Map<bigint, KeyReference>();
+    const others = await client.objects(token, options);
+    const byHandle = new Map<bigint, Reference>();
     for (const key of keys) {
       const { publicKey, privateKey } = handlesOf(key.keyId);
       byHandle.set(publicKey, { key, half: "public" });
       byHandle.set(privateKey, { key, half: "private" });
     }
-    const listing = { revision, keys, byHandle };
+    for (const object of others) byHandle.set(handleOf(object), { object, half: "neither" });
+    const objects = [...keys.flatMap((key) => this.#write(key)), ...others.map(storedObject)];
+    const listing = { revision, objects, byHandle };
     this.#listings.set(token, listing);
     return listing;
   }

@@ -1,5 +1,5 @@
 /** @module Keys as PKCS#11 objects: handles and attributes (pkcs11.md section 9.2). */
-import type { Hash, KeyInfo } from "../client/index.js";
+import type { Hash, KeyInfo, TokenObject } from "../client/index.js";
 import { cka, ckk, ckm, cko } from "./ckr.js";
 import { Writer } from "./rpc/codec.js";
 
@@ -93,6 +93,41 @@ class AttributeWriter {
   }
 }
 
+/** The object's one handle. */
+export function handleOf({ objectId }: TokenObject): bigint {
+  return handlesOf(objectId).publicKey;
+}
+
+/** A certificate or data, as one object of a KEYS reply. */
+export function storedObject(object: TokenObject): Buffer {
+  const empty = new Uint8Array(0);
+  const { kind, label, value, id, fields } = object;
+  const writer = new AttributeWriter()
+    .bytes(cka.LABEL, Buffer.from(label, "utf8"))
+    .bytes(cka.VALUE, value)
+    .bools(true, cka.TOKEN, cka.MODIFIABLE, cka.COPYABLE, cka.DESTROYABLE)
+    .bools(false, cka.PRIVATE);
+  if (kind === "data") {
+    writer
+      .number(cka.CLASS, cko.DATA)
+      .bytes(cka.APPLICATION, fields.application ?? empty)
+      .bytes(cka.OBJECT_ID, fields.objectId ?? empty);
+  } else {
+    writer
+      .number(cka.CLASS, cko.CERTIFICATE)
+      .number(cka.CERTIFICATE_TYPE, 0)
+      .number(cka.CERTIFICATE_CATEGORY, 0)
+      .bools(false, cka.TRUSTED)
+      .bytes(cka.ID, id)
+      .bytes(cka.SUBJECT, fields.subject ?? empty)
+      .bytes(cka.ISSUER, fields.issuer ?? empty)
+      .bytes(cka.SERIAL_NUMBER, fields.serialNumber ?? empty)
+      .bytes(cka.START_DATE, empty)
+      .bytes(cka.END_DATE, empty);
+  }
+  return writer.finish(handleOf(object));
+}
+
 function common(key: KeyInfo, objectClass: number): AttributeWriter {
   const empty = new Uint8Array(0);
   return new AttributeWriter()
@@ -107,8 +142,8 @@ function common(key: KeyInfo, objectClass: number): AttributeWriter {
     .bytes(cka.SUBJECT, empty)
     .bytes(cka.START_DATE, empty)
     .bytes(cka.END_DATE, empty)
-    .bools(true, cka.TOKEN, cka.LOCAL)
-    .bools(false, cka.MODIFIABLE, cka.DERIVE);
+    .bools(true, cka.TOKEN, cka.LOCAL, cka.MODIFIABLE)
+    .bools(false, cka.DERIVE);
 }
 
 /** The public half, as one object of a KEYS reply. */

@@ -22,6 +22,10 @@ export interface KeyRecord {
    */
   readonly isAuthorised: boolean;
   readonly state: KeyState;
+  /** The names that it goes by now. */
+  readonly label: string;
+  /** CKA_ID, lower-case hex. */
+  readonly id: string;
   /** Each party's newest `ready`. */
   readonly ready: ReadonlyMap<number, KeyReady>;
   readonly accepted: ReadonlySet<number>;
@@ -94,6 +98,8 @@ function propose(members: Members, event: KeyProposed, hash: string): KeyRecord 
     proposalHash: hash,
     isAuthorised: members.mayUse(event.client, event.token),
     state: "proposed",
+    label: event.label,
+    id: event.id,
     ready: new Map(),
     accepted: new Set(),
     rejected: new Map(),
@@ -140,6 +146,13 @@ function decide(members: Members, before: KeyRecord, event: Decision): KeyRecord
     }
     if (state === "destroyed") return before;
     return state === "active" ? { ...before, state: "destroyed" } : conflict(`the key is ${state}`);
+  }
+  if (event.type === "relabelled") {
+    if (!members.mayUse(event.client, proposal.token)) {
+      return stranger(`${event.client} may not use token ${proposal.token}`);
+    }
+    if (state !== "active") return conflict(`the key is ${state}`);
+    return { ...before, label: event.label ?? before.label, id: event.id ?? before.id };
   }
   if (event.type === "abandoned") {
     const isOverdue =

@@ -131,6 +131,13 @@ export class KeyAbandoned extends ClientEvent {
   @IsText(400) readonly reason!: string;
 }
 
+/** Other names for an active key; what is absent stays. */
+export class KeyRelabelled extends ClientEvent {
+  @Equals("relabelled") readonly type = "relabelled";
+  @MayBeAbsent() @IsText(255) readonly label?: string;
+  @MayBeAbsent() @Matches(/^([0-9a-f]{2}){1,255}$/) readonly id?: string;
+}
+
 /** The end of a key: takes effect at once, completes when absent nodes return. */
 export class KeyDestroyed extends ClientEvent {
   @Equals("destroyed") readonly type = "destroyed";
@@ -149,6 +156,7 @@ export type KeyEvent =
   | KeyRejected
   | KeyActivated
   | KeyAbandoned
+  | KeyRelabelled
   | KeyDestroyed
   | KeyErased;
 
@@ -161,6 +169,7 @@ export const keyEvents: {
   rejected: KeyRejected,
   activated: KeyActivated,
   abandoned: KeyAbandoned,
+  relabelled: KeyRelabelled,
   destroyed: KeyDestroyed,
   erased: KeyErased,
 };

@@ -10,6 +10,7 @@ import { Heartbeat } from "./beats.js";
 import { SealedShare } from "./deals.js";
 import { verifyMessage, type SignedMessage } from "./envelope.js";
 import { keyEvents, type KeyEvent } from "./keys.js";
+import { objectEvents, type TokenObjectEvent } from "./objects.js";
 import { SignRequest } from "./requests.js";
 import { ShareMessage } from "./shares.js";
 import { parseSubject } from "./subjects.js";
@@ -51,6 +52,17 @@ export function readKeyEvent(message: SignedMessage): KeyEvent | undefined {
   if (!isKnown(keyEvents, type)) return undefined;
   const body = validated<KeyEvent>(keyEvents[type], plain, code);
   requireAgreement(message, { key }, body);
+  return body;
+}
+
+/** @see readKeyEvent */
+export function readObjectEvent(message: SignedMessage): TokenObjectEvent | undefined {
+  const plain = parseJson(message.payload);
+  const type = typeOf(plain);
+  const { client, token, object } = subjectOf(message, "object");
+  if (!isKnown(objectEvents, type)) return undefined;
+  const body = validated<TokenObjectEvent>(objectEvents[type], plain, code);
+  requireAgreement(message, { client, token, object }, body);
   return body;
 }
 

@@ -28,6 +28,7 @@ export type Subject =
   | { kind: "blame"; client: string; node: string }
   | { kind: "clear"; operator: string; node: string }
   | { kind: "key"; key: string }
+  | { kind: "object"; client: string; token: string; object: string }
   | { kind: "deal"; node: string; key: string }
   | { kind: "beat"; node: string };
 
@@ -50,6 +51,8 @@ export function formatSubject(subject: Subject): string {
       return join("audit.operator", subject.operator, subject.node);
     case "key":
       return join("key", subject.key);
+    case "object":
+      return join("key.object", subject.client, subject.token, subject.object);
     case "deal":
       return join("deal", subject.node, subject.key);
     case "beat":
@@ -86,6 +89,9 @@ export function parseSubject(text: string): Subject {
       return { kind: "blame", client: b, node: c };
     }
     if (kind === "key" && tokens.length === 4) return { kind: "key", key: a };
+    if (kind === "key" && a === "object" && tokens.length === 7) {
+      return { kind: "object", client: b, token: c, object: d };
+    }
     if (kind === "deal" && tokens.length === 5) return { kind: "deal", node: a, key: b };
     if (kind === "beat" && tokens.length === 4) return { kind: "beat", node: a };
   }

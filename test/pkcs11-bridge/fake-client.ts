@@ -23,9 +23,12 @@ import type {
   Hash,
   HsmClient,
   KeyInfo,
+  Names,
   PinState,
   SigningSession,
   SignInput,
+  StoreObjectOptions,
+  TokenObject,
 } from "../../src/client/api.js";
 import { unpad } from "../../src/client/padding.js";
 import { HsmError, WrongPinError, type HsmErrorCode } from "../../src/errors.js";
@@ -73,6 +76,7 @@ export class FakeClient implements HsmClient {
   readonly prepared: number[] = [];
   readonly #options: FakeOptions;
   readonly #keys: StoredKey[] = [];
+  readonly #objects: TokenObject[] = [];
   readonly #parsed = new Map<string, KeyObject>();
   readonly #identity = new IdentityKey(randomBytes(32));
   #wrongPins = 0;
@@ -173,6 +177,51 @@ export class FakeClient implements HsmClient {
     this.#changed();
     const erased = ["a", "b", "c"];
     return { keyId, threshold: 2, erased, pending: [], beyondRecovery: true };
+  }
+
+  async relabelKey(keyId: string, { label, id }: Names): Promise<void> {
+    this.#maybeFail();
+    const index = this.#keys.findIndex(({ info }) => info.keyId === keyId);
+    const stored = this.#keys[index];
+    if (stored === undefined) throw new HsmError("ERR_UNKNOWN_KEY", "no such key");
+    const { info } = stored;
+    const renamed = { ...info, label: label ?? info.label, id: id ?? info.id };
+    this.#keys[index] = { ...stored, info: renamed };
+    this.#changed();
+  }
+
+  async objects(token: string): Promise<readonly TokenObject[]> {
+    this.#maybeFail();
+    return this.#objects.filter((one) => one.token === token);
+  }
+
+  async storeObject(options: StoreObjectOptions): Promise<TokenObject> {
+    this.#maybeFail();
+    const { token, kind, label, id, value, fields = {} } = options;
+    const objectId = Buffer.from(options.operationId ?? randomBytes(16)).toString("hex");
+    const known = this.#objects.find((one) => one.objectId === objectId);
+    if (known !== undefined) return known;
+    const object = { objectId, token, kind, label, id, value, fields };
+    this.#objects.push(object);
+    this.#changed();
+    return object;
+  }
+
+  async relabelObject(objectId: string, { label, id }: Names): Promise<void> {
+    this.#maybeFail();
+    const index = this.#objects.findIndex((one) => one.objectId === objectId);
+    const known = this.#objects[index];
+    if (known === undefined) throw new HsmError("ERR_UNKNOWN_KEY", "no such object");
+    this.#objects[index] = { ...known, label: label ?? known.label, id: id ?? known.id };
+    this.#changed();
+  }
+
+  async removeObject(objectId: string): Promise<void> {
+    this.#maybeFail();
+    const index = this.#objects.findIndex((one) => one.objectId === objectId);
+    if (index < 0) throw new HsmError("ERR_UNKNOWN_KEY", "no such object");
+    this.#objects.splice(index, 1);
+    this.#changed();
   }
 
   async openSession(token: string, application: string): Promise<SigningSession> {

@@ -246,8 +246,15 @@ static void check_attributes(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE private
   }
   CK_ULONG size;
   EXPECT(p11->C_GetObjectSize(session, private_key, &size), CKR_OK);
-  CK_ATTRIBUTE label = {CKA_LABEL, "new", 3};
-  EXPECT(p11->C_SetAttributeValue(session, private_key, &label, 1), CKR_ACTION_PROHIBITED);
+  CK_BYTE name[8] = {0};
+  CK_ATTRIBUTE names[] = {{CKA_LABEL, "new", 3}, {CKA_ID, "\1\2", 2}}, read_label = {CKA_LABEL, name, sizeof name};
+  CK_ATTRIBUTE sensitive = {CKA_SENSITIVE, &no, 1};
+  EXPECT(p11->C_SetAttributeValue(session, private_key, names, 2), CKR_OK);
+  EXPECT(p11->C_GetAttributeValue(session, public_key, &read_label, 1), CKR_OK);
+  HOLDS(read_label.ulValueLen == 3 && memcmp(name, "new", 3) == 0);
+  EXPECT(p11->C_SetAttributeValue(session, private_key, &sensitive, 1), CKR_ATTRIBUTE_READ_ONLY);
+  CK_ATTRIBUTE imported[] = {{CKA_CLASS, &private_class, sizeof private_class}, {CKA_KEY_TYPE, &rsa, sizeof rsa}};
+  EXPECT(p11->C_CreateObject(session, imported, 2, &private_key), CKR_ATTRIBUTE_VALUE_INVALID);
 }
 
 static void check_signing(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE private_key, CK_OBJECT_HANDLE public_key)

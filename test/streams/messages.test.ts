@@ -16,6 +16,7 @@ import {
   readAuditEvent,
   readHeartbeat,
   readKeyEvent,
+  readObjectEvent,
   readRequest,
   readSealedShare,
   readShare,
@@ -37,6 +38,8 @@ function read(message: SignedMessage): unknown {
       return readShare(message);
     case "key":
       return readKeyEvent(message);
+    case "object":
+      return readObjectEvent(message);
     case "deal":
       return readSealedShare(message);
     case "beat":

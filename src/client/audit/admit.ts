@@ -13,7 +13,14 @@ import {
   type StoredMessage,
 } from "../../streams/envelope.js";
 import type { KeyEvent } from "../../streams/keys.js";
-import { readAuditEvent, readKeyEvent, readRequest, readShare } from "../../streams/open.js";
+import type { TokenObjectEvent } from "../../streams/objects.js";
+import {
+  readAuditEvent,
+  readKeyEvent,
+  readObjectEvent,
+  readRequest,
+  readShare,
+} from "../../streams/open.js";
 import type { Entry } from "../../streams/read.js";
 import type { SignRequest } from "../../streams/requests.js";
 import type { ShareMessage } from "../../streams/shares.js";
@@ -46,6 +53,7 @@ export type Admitted = { readonly link: ChainLink | undefined } & (
   | ({ readonly kind: "request" } & Read<SignRequest>)
   | ({ readonly kind: "share" } & Read<ShareMessage>)
   | ({ readonly kind: "key" } & Read<KeyEvent>)
+  | ({ readonly kind: "object" } & Read<TokenObjectEvent>)
   | ({ readonly kind: "audit" } & Read<AuditEvent>)
   | ({ readonly kind: "unknown" } & Read<undefined>)
 );
@@ -114,6 +122,11 @@ function read(stream: KeptStream, message: StoredMessage, sender: Member): Admit
       return { kind: "share", message, body, link: linkOf(body) };
     }
     case "THSM_KEY": {
+      if (parseSubject(message.subject).kind === "object") {
+        const object = readObjectEvent(message);
+        if (object === undefined) return unknown(message, sender);
+        return { kind: "object", message, body: object, link: undefined };
+      }
       const body = readKeyEvent(message);
       if (body === undefined) return unknown(message, sender);
       return { kind: "key", message, body, link: "node" in body ? linkOf(body) : undefined };

@@ -3,6 +3,7 @@
  * Signatures of messages and the arithmetic of signings are done elsewhere; what came out comes in again
  * in the same order, so that the same history always tells the same.
  */
+import { HsmError } from "../../errors.js";
 import type { Cluster } from "../../identity/cluster.js";
 import type { AuditEvent } from "../../streams/audit-events.js";
 import type { StoredMessage } from "../../streams/envelope.js";
@@ -10,6 +11,8 @@ import type { KeyEvent } from "../../streams/keys.js";
 import type { SignRequest } from "../../streams/requests.js";
 import type { ShareMessage } from "../../streams/shares.js";
 import { Blames } from "./blames.js";
+import type { TokenObjectEvent } from "../../streams/objects.js";
+import { TokenObjects } from "../../streams/token-objects.js";
 import { admit, type Admitted, type ChainOwner, type Opened } from "./admit.js";
 import { Chain, type ChainEnd } from "./chain.js";
 import {
@@ -63,7 +66,7 @@ export interface AuditedEvent {
   readonly stream: KeptStream;
   readonly message: StoredMessage;
   /** Undefined for an event type of a later version. */
-  readonly body: SignRequest | ShareMessage | KeyEvent | AuditEvent | undefined;
+  readonly body: SignRequest | ShareMessage | KeyEvent | TokenObjectEvent | AuditEvent | undefined;
 }
 
 /** What an audit tells: a message, a signing with all that belongs to it, or what is wrong. */
@@ -121,6 +124,7 @@ export class Audit {
   readonly #chains = new Map<string, { owner: ChainOwner; chain: Chain }>();
   readonly #chainHeads: ChainHead[] = [];
   readonly #keys: KeyHistory;
+  readonly #objects: TokenObjects;
   readonly #sessions: Sessions;
   readonly #signings: Signings;
   readonly #blames: Blames;
@@ -152,6 +156,7 @@ export class Audit {
       new SequenceCheck(stream, bounds[stream], this.report);
     this.#sequences = byStream(sequence);
     this.#keys = new KeyHistory(cluster, this.report);
+    this.#objects = new TokenObjects(cluster);
     this.#sessions = new Sessions(this.report);
     this.#blames = new Blames(cluster, this.report);
     this.#signings = new Signings({
@@ -361,11 +366,29 @@ export class Audit {
       case "key":
         if (this.#keys.add(admitted) === "repeat") this.#repeats++;
         return;
+      case "object":
+        this.#applyObject(admitted);
+        return;
       case "audit":
         this.#applyAudit(admitted);
         return;
       case "unknown":
         return;
+    }
+  }
+
+  #applyObject({ message, body }: Extract<Admitted, { kind: "object" }>): void {
+    try {
+      this.#objects.take(body);
+    } catch (error) {
+      if (!(error instanceof HsmError)) throw error;
+      this.report({
+        code: "AUDIT_KEY_EVENT_ILLEGAL",
+        stream: "THSM_KEY",
+        seq: [message.seq],
+        client: body.client,
+        text: `client ${body.client} recorded ${error.message}, at ${body.time}, which is not right`,
+      });
     }
   }
 

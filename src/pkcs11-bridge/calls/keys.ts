@@ -1,4 +1,4 @@
-/** @module The key list, and the beginning and end of keys. */
+/** @module The list of objects, and the making of keys. */
 import type { KeyInfo, KeyPolicy } from "../../client/index.js";
 import { describeError } from "../../errors.js";
 import { ckr } from "../ckr.js";
@@ -10,7 +10,6 @@ import { parsers, type Requests } from "../rpc/ops.js";
 import {
   assertLoggedIn,
   assertToken,
-  noBody,
   prepared,
   utf8,
   type CallContext,
@@ -24,7 +23,7 @@ const maxLabelCharacters = 64;
 export function keyCalls(
   directory: KeyDirectory,
   signing: Partial<KeyPolicy>,
-): Calls<"keys" | "generate" | "destroy"> {
+): Calls<"keys" | "generate"> {
   /** Key generations under way by operation id: a resent request joins the first one. */
   const generations = new Map<string, Promise<KeyInfo>>();
 
@@ -59,18 +58,6 @@ export function keyCalls(
       const key = await generate(request, context);
       const { publicKey, privateKey } = handlesOf(key.keyId);
       return new Writer().u64(publicKey).u64(privateKey).finish();
-    }),
-
-    destroy: prepared(parsers.destroy, async ({ token, handle }, context) => {
-      assertLoggedIn(context, token);
-      const { client, options, application } = context;
-      const found = await directory.find(client, token, handle, options);
-      if (found === undefined) throw new CkrError(ckr.OBJECT_HANDLE_INVALID, "no such key");
-      const { key, half } = found;
-      if (half !== "private") throw new CkrError(ckr.ACTION_PROHIBITED, "destroy the private key");
-      const { erased, pending } = await client.destroyKey(key.keyId, options);
-      application.log.info({ token, key: key.keyId, erased, pending }, "key destroyed");
-      return noBody;
     }),
   };
 }

@@ -2,11 +2,15 @@
 import type { HsmClient } from "../../client/index.js";
 import { HsmError } from "../../errors.js";
 import type { Application, Applications } from "../application.js";
+import { ckr } from "../ckr.js";
+import { CkrError } from "../errors-to-ckr.js";
 import { Writer } from "../rpc/codec.js";
 import { parsers } from "../rpc/ops.js";
 import { assertToken, noBody, prepared, utf8, type Calls } from "./call.js";
 
-export function loginCalls(applications: Applications): Calls<"login" | "resume" | "logout"> {
+export function loginCalls(
+  applications: Applications,
+): Calls<"login" | "resume" | "logout" | "set-pin"> {
   async function logIn<Result>(
     application: Application,
     client: HsmClient,
@@ -37,6 +41,24 @@ export function loginCalls(applications: Applications): Calls<"login" | "resume"
       assertToken(client, token);
       await logIn(application, client, token, () => client.unlockWithTicket(ticket));
       return noBody;
+    }),
+
+    /** All applications of this client share its PIN; their tickets are stale from now on. */
+    "set-pin": prepared(parsers["set-pin"], async ({ token, oldPin, newPin }, context) => {
+      const { application, client } = context;
+      assertToken(client, token);
+      const wanted = utf8(newPin);
+      if (wanted === undefined) throw new CkrError(ckr.PIN_INVALID, "new PIN is not UTF-8");
+      try {
+        const ticket = await client.changePin(pinText(oldPin), wanted);
+        application.log.info({ token }, "PIN changed");
+        return new Writer().bytes(ticket).finish();
+      } catch (error) {
+        if (!(error instanceof HsmError) || error.code !== "ERR_INVALID_ARGUMENT") throw error;
+        throw new CkrError(ckr.PIN_INVALID, error.message);
+      } finally {
+        applications.lockIfUnused(client);
+      }
     }),
 
     logout: prepared(parsers.logout, async ({ token }, { application, client }) => {

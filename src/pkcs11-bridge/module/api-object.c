@@ -1,35 +1,13 @@
-/* Object management but for searching: PKCS#11 v2.40 section 5.7. */
+/* Objects that are there: PKCS#11 v2.40 section 5.7, but for searching. */
 #include <string.h>
 
+#include "enter.h"
 #include "keys.h"
 #include "login.h"
 #include "module.h"
 #include "template.h"
 
-static CK_OBJECT_HANDLE last_local; /* guarded by module_enter() */
-
-/*
- * The session and the visible object; leaves on any other result than CKR_OK. An unknown handle
- * is looked for once more in a fresh list: it may be a key that was made a moment ago.
- */
-static CK_RV enter_object(CK_SESSION_HANDLE handle, CK_OBJECT_HANDLE key, struct session **session,
-                          const struct object **object)
-{
-  CK_RV result = module_enter_session(handle, session);
-  if (result != CKR_OK) return result;
-  CK_SLOT_ID slot = (*session)->slot;
-  *object = token_find(&module.tokens[slot], key);
-  if (*object == NULL && (key & HANDLE_LOCAL) == 0) {
-    uint64_t generation = module.generation;
-    module_leave();
-    result = keys_refresh(generation, slot);
-    if (result == CKR_OK) result = module_enter_session(handle, session);
-    if (result != CKR_OK) return result;
-    *object = token_find(&module.tokens[slot], key);
-  }
-  if (*object != NULL && token_shows(&module.tokens[slot], *object)) return CKR_OK;
-  return module_leave_with(CKR_OBJECT_HANDLE_INVALID);
-}
+enum { NAME_MAX_BYTES = 1020 }; /* 255 characters of UTF-8 */
 
 CK_RV C_GetAttributeValue(CK_SESSION_HANDLE handle, CK_OBJECT_HANDLE key, CK_ATTRIBUTE_PTR template, CK_ULONG count)
 {
@@ -53,7 +31,56 @@ CK_RV C_GetObjectSize(CK_SESSION_HANDLE handle, CK_OBJECT_HANDLE key, CK_ULONG_P
   return module_leave_with(CKR_OK);
 }
 
-/* Names may be changed on session objects only: on the token they are part of the signed record. */
+/* Within module_enter(); the object is a session's own. */
+static CK_RV set_local(struct token *token, const struct object *object, const CK_ATTRIBUTE *template, CK_ULONG count)
+{
+  struct object changed;
+  CK_OBJECT_HANDLE handle = object->handle;
+  bool good = object_copy(&changed, object);
+  for (CK_ULONG i = 0; good && i < count; i++) {
+    good = object_set(&changed, template[i].type, KIND_BYTES, template[i].pValue, template[i].ulValueLen);
+    if (!good) object_clear(&changed);
+  }
+  if (!good) return CKR_HOST_MEMORY;
+  token_remove_local(token, handle);
+  if (token_add_local(token, &changed)) return CKR_OK;
+  object_clear(&changed);
+  return CKR_HOST_MEMORY;
+}
+
+static void write_name(struct writer *body, const CK_ATTRIBUTE *name)
+{
+  write_u8(body, name != NULL);
+  if (name != NULL) write_bytes(body, name->pValue, name->ulValueLen);
+}
+
+/* On the token a name is part of the signed record: the daemon publishes the change. */
+static CK_RV set_on_token(uint64_t generation, CK_SLOT_ID slot, const char *label, unsigned timeout_ms,
+                          CK_OBJECT_HANDLE key, const CK_ATTRIBUTE *template, CK_ULONG count)
+{
+  uint8_t buffer[CONFIG_LABEL_MAX + 2 * NAME_MAX_BYTES + 32];
+  struct writer body = writer_over(buffer, sizeof buffer);
+  write_text(&body, label);
+  write_u64(&body, key);
+  write_name(&body, template_find(template, count, CKA_LABEL));
+  write_name(&body, template_find(template, count, CKA_ID));
+  struct call call = {.op = OP_RELABEL, .body = &body, .timeout_ms = timeout_ms};
+  struct reply reply;
+  CK_RV result = call_as_user(generation, slot, &call, &reply);
+  reply_free(&reply);
+  return result == CKR_OK ? keys_refresh(generation, slot) : result;
+}
+
+/* Of everything else a key's record is final, and a certificate is what it is. */
+static CK_RV check_names(const CK_ATTRIBUTE *template, CK_ULONG count)
+{
+  for (CK_ULONG i = 0; i < count; i++) {
+    if (template[i].type != CKA_LABEL && template[i].type != CKA_ID) return CKR_ATTRIBUTE_READ_ONLY;
+    if (template[i].ulValueLen > NAME_MAX_BYTES) return CKR_ATTRIBUTE_VALUE_INVALID;
+  }
+  return CKR_OK;
+}
+
 CK_RV C_SetAttributeValue(CK_SESSION_HANDLE handle, CK_OBJECT_HANDLE key, CK_ATTRIBUTE_PTR template, CK_ULONG count)
 {
   struct session *session;
@@ -61,162 +88,18 @@ CK_RV C_SetAttributeValue(CK_SESSION_HANDLE handle, CK_OBJECT_HANDLE key, CK_ATT
   CK_RV result = enter_object(handle, key, &session, &object);
   if (result != CKR_OK) return result;
   if (template == NULL || !template_is_readable(template, count)) return module_leave_with(CKR_ARGUMENTS_BAD);
-  if (object->owner == 0) return module_leave_with(CKR_ACTION_PROHIBITED);
-  for (CK_ULONG i = 0; i < count; i++) {
-    if (template[i].type != CKA_LABEL && template[i].type != CKA_ID) return module_leave_with(CKR_ATTRIBUTE_READ_ONLY);
-  }
-  struct object changed;
-  bool good = object_copy(&changed, object);
-  for (CK_ULONG i = 0; good && i < count; i++) {
-    good = object_set(&changed, template[i].type, KIND_BYTES, template[i].pValue, template[i].ulValueLen);
-    if (!good) object_clear(&changed);
-  }
-  if (!good) return module_leave_with(CKR_HOST_MEMORY);
-  token_remove_local(&module.tokens[session->slot], key);
-  if (token_add_local(&module.tokens[session->slot], &changed)) return module_leave_with(CKR_OK);
-  object_clear(&changed);
-  return module_leave_with(CKR_HOST_MEMORY);
-}
-
-/* Puts `object` among the session's objects, or clears it. */
-static CK_RV adopt(struct session *session, struct object *object, CK_OBJECT_HANDLE *handle)
-{
-  object->owner = session->handle;
-  object->handle = HANDLE_LOCAL | ++last_local;
-  CK_OBJECT_HANDLE adopted = object->handle;
-  if (!token_add_local(&module.tokens[session->slot], object)) {
-    object_clear(object);
-    return CKR_HOST_MEMORY;
-  }
-  *handle = adopted;
-  return CKR_OK;
-}
-
-/* Leading zeros do not belong to a number; without them its length is the key's size. */
-static CK_RV set_integer(struct object *object, const CK_ATTRIBUTE *attribute, CK_ULONG max)
-{
-  const uint8_t *value = attribute->pValue;
-  CK_ULONG size = attribute->ulValueLen;
-  while (size > 0 && *value == 0) value++, size--;
-  if (size == 0 || size > max) return CKR_ATTRIBUTE_VALUE_INVALID;
-  return object_set(object, attribute->type, KIND_BYTES, value, size) ? CKR_OK : CKR_HOST_MEMORY;
-}
-
-static CK_RV set_public_key_attribute(struct object *object, const CK_ATTRIBUTE *attribute)
-{
-  bool value;
-  CK_ULONG number;
-  switch (attribute->type) {
-  case CKA_MODULUS:
-    return set_integer(object, attribute, MODULUS_MAX);
-  case CKA_PUBLIC_EXPONENT:
-    return set_integer(object, attribute, EXPONENT_MAX);
-  case CKA_LABEL:
-  case CKA_ID:
-  case CKA_SUBJECT:
-    return object_set(object, attribute->type, KIND_BYTES, attribute->pValue, attribute->ulValueLen)
-             ? CKR_OK : CKR_HOST_MEMORY;
-  case CKA_CLASS:
-    return attribute_number(attribute, &number) && number == CKO_PUBLIC_KEY ? CKR_OK : CKR_ATTRIBUTE_VALUE_INVALID;
-  case CKA_KEY_TYPE:
-    return attribute_number(attribute, &number) && number == CKK_RSA ? CKR_OK : CKR_ATTRIBUTE_VALUE_INVALID;
-  case CKA_TOKEN:
-  case CKA_PRIVATE:
-  case CKA_TRUSTED:
-    return attribute_bool(attribute, &value) && !value ? CKR_OK : CKR_ATTRIBUTE_VALUE_INVALID;
-  case CKA_VERIFY:
-  case CKA_ENCRYPT:
-    if (!attribute_bool(attribute, &value)) return CKR_ATTRIBUTE_VALUE_INVALID;
-    return object_set_bool(object, attribute->type, value) ? CKR_OK : CKR_HOST_MEMORY;
-  case CKA_WRAP:
-  case CKA_VERIFY_RECOVER:
-  case CKA_DERIVE:
-  case CKA_MODIFIABLE:
-  case CKA_COPYABLE:
-  case CKA_DESTROYABLE:
-    return attribute_bool(attribute, &value) ? CKR_OK : CKR_ATTRIBUTE_VALUE_INVALID;
-  default:
-    return CKR_ATTRIBUTE_TYPE_INVALID;
-  }
-}
-
-static bool set_defaults(struct object *object)
-{
-  static const CK_ATTRIBUTE_TYPE yes[] = {CKA_VERIFY, CKA_ENCRYPT, CKA_MODIFIABLE, CKA_COPYABLE, CKA_DESTROYABLE};
-  static const CK_ATTRIBUTE_TYPE no[] = {CKA_TOKEN, CKA_PRIVATE, CKA_TRUSTED, CKA_WRAP,
-                                         CKA_VERIFY_RECOVER, CKA_DERIVE, CKA_LOCAL};
-  static const CK_ATTRIBUTE_TYPE empty[] = {CKA_LABEL, CKA_ID, CKA_SUBJECT, CKA_START_DATE, CKA_END_DATE};
-  bool good = object_set_number(object, CKA_CLASS, CKO_PUBLIC_KEY) &&
-              object_set_number(object, CKA_KEY_TYPE, CKK_RSA) &&
-              object_set_number(object, CKA_KEY_GEN_MECHANISM, CK_UNAVAILABLE_INFORMATION);
-  for (size_t i = 0; i < sizeof yes / sizeof yes[0]; i++) good = good && object_set_bool(object, yes[i], true);
-  for (size_t i = 0; i < sizeof no / sizeof no[0]; i++) good = good && object_set_bool(object, no[i], false);
-  for (size_t i = 0; i < sizeof empty / sizeof empty[0]; i++) good = good && object_set(object, empty[i], KIND_BYTES, NULL, 0);
-  return good;
-}
-
-static CK_RV build_public_key(struct object *object, const CK_ATTRIBUTE *template, CK_ULONG count)
-{
-  if (!set_defaults(object)) return CKR_HOST_MEMORY;
-  for (CK_ULONG i = 0; i < count; i++) {
-    CK_RV result = set_public_key_attribute(object, &template[i]);
-    if (result != CKR_OK) return result;
-  }
-  const struct attribute *modulus = object_find(object, CKA_MODULUS);
-  if (modulus == NULL || object_find(object, CKA_PUBLIC_EXPONENT) == NULL) return CKR_TEMPLATE_INCOMPLETE;
-  CK_ULONG bits = modulus->size * 8;
-  for (uint8_t top = modulus->value[0]; (top & 0x80) == 0; top = (uint8_t)(top << 1)) bits--;
-  return object_set_number(object, CKA_MODULUS_BITS, bits) ? CKR_OK : CKR_HOST_MEMORY;
-}
-
-/* Session objects of RSA public keys only: a private key never enters whole from outside. */
-CK_RV C_CreateObject(CK_SESSION_HANDLE handle, CK_ATTRIBUTE_PTR template, CK_ULONG count, CK_OBJECT_HANDLE_PTR created)
-{
-  struct session *session;
-  CK_RV result = module_enter_session(handle, &session);
-  if (result != CKR_OK) return result;
-  if (created == NULL || template == NULL || !template_is_readable(template, count)) {
-    return module_leave_with(CKR_ARGUMENTS_BAD);
-  }
-  if (template_find(template, count, CKA_CLASS) == NULL || template_find(template, count, CKA_KEY_TYPE) == NULL) {
-    return module_leave_with(CKR_TEMPLATE_INCOMPLETE);
-  }
-  struct object object = {0};
-  result = build_public_key(&object, template, count);
-  if (result == CKR_OK) result = adopt(session, &object, created);
-  else object_clear(&object);
-  return module_leave_with(result);
-}
-
-/* A copy of a public key as a session object; a private key stays where it is. */
-CK_RV C_CopyObject(CK_SESSION_HANDLE handle, CK_OBJECT_HANDLE key, CK_ATTRIBUTE_PTR template, CK_ULONG count,
-                   CK_OBJECT_HANDLE_PTR copied)
-{
-  struct session *session;
-  const struct object *object;
-  CK_RV result = enter_object(handle, key, &session, &object);
-  if (result != CKR_OK) return result;
-  if (copied == NULL || !template_is_readable(template, count)) return module_leave_with(CKR_ARGUMENTS_BAD);
-  if (!object_is(object, CKA_COPYABLE)) return module_leave_with(CKR_ACTION_PROHIBITED);
-  const CK_ATTRIBUTE *token = template_find(template, count, CKA_TOKEN);
-  bool on_token = false;
-  if (token != NULL && (!attribute_bool(token, &on_token) || on_token)) {
-    return module_leave_with(CKR_ATTRIBUTE_VALUE_INVALID);
-  }
-  struct object copy;
-  if (!object_copy(&copy, object)) return module_leave_with(CKR_HOST_MEMORY);
-  bool good = object_set_bool(&copy, CKA_TOKEN, false) && object_set_bool(&copy, CKA_MODIFIABLE, true) &&
-              object_set_bool(&copy, CKA_DESTROYABLE, true);
-  result = good ? CKR_OK : CKR_HOST_MEMORY;
-  for (CK_ULONG i = 0; result == CKR_OK && i < count; i++) {
-    const CK_ATTRIBUTE *each = &template[i];
-    if (each->type == CKA_TOKEN) continue;
-    if (each->type != CKA_LABEL && each->type != CKA_ID) result = CKR_ATTRIBUTE_READ_ONLY;
-    else if (!object_set(&copy, each->type, KIND_BYTES, each->pValue, each->ulValueLen)) result = CKR_HOST_MEMORY;
-  }
-  if (result == CKR_OK) result = adopt(session, &copy, copied);
-  else object_clear(&copy);
-  return module_leave_with(result);
+  CK_SLOT_ID slot = session->slot;
+  bool on_token = object->owner == 0;
+  if (on_token && !session->writable) return module_leave_with(CKR_SESSION_READ_ONLY);
+  result = object_is(object, CKA_MODIFIABLE) ? check_names(template, count) : CKR_ACTION_PROHIBITED;
+  if (result != CKR_OK) return module_leave_with(result);
+  if (!on_token) return module_leave_with(set_local(&module.tokens[slot], object, template, count));
+  uint64_t generation = module.generation;
+  unsigned timeout_ms = module.config.timeout_ms;
+  char label[CONFIG_LABEL_MAX + 1];
+  memcpy(label, module.config.tokens[slot], sizeof label);
+  module_leave();
+  return set_on_token(generation, slot, label, timeout_ms, key, template, count);
 }
 
 static CK_RV destroy_key(uint64_t generation, CK_SLOT_ID slot, CK_OBJECT_HANDLE key, unsigned timeout_ms)
@@ -267,6 +150,6 @@ CK_RV C_DestroyObject(CK_SESSION_HANDLE handle, CK_OBJECT_HANDLE key)
   result = keys_refresh(generation, slot);
   if (result == CKR_OK) result = module_enter_again(generation);
   if (result != CKR_OK) return result;
-  token_note_destroyed(&module.tokens[slot], key & ~HANDLE_PRIVATE);
+  if ((key & HANDLE_PRIVATE) != 0) token_note_destroyed(&module.tokens[slot], key & ~HANDLE_PRIVATE);
   return module_leave_with(CKR_OK);
 }

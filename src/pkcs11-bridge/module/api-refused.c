@@ -82,4 +82,3 @@ CK_RV C_DigestEncryptUpdate(CK_SESSION_HANDLE h, CK_BYTE *b, CK_ULONG c, CK_BYTE
 CK_RV C_DecryptDigestUpdate(CK_SESSION_HANDLE h, CK_BYTE *b, CK_ULONG c, CK_BYTE *d, CK_ULONG *e) { return session_or(h, CKR_FUNCTION_NOT_SUPPORTED); }
 CK_RV C_SignEncryptUpdate(CK_SESSION_HANDLE h, CK_BYTE *b, CK_ULONG c, CK_BYTE *d, CK_ULONG *e) { return session_or(h, CKR_FUNCTION_NOT_SUPPORTED); }
 CK_RV C_DecryptVerifyUpdate(CK_SESSION_HANDLE h, CK_BYTE *b, CK_ULONG c, CK_BYTE *d, CK_ULONG *e) { return session_or(h, CKR_FUNCTION_NOT_SUPPORTED); }
-CK_RV C_SetPIN(CK_SESSION_HANDLE h, CK_BYTE *b, CK_ULONG c, CK_BYTE *d, CK_ULONG e) { return session_or(h, CKR_FUNCTION_NOT_SUPPORTED); }

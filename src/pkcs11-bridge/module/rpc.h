@@ -15,7 +15,11 @@ enum op {
   OP_GENERATE = 7,
   OP_DESTROY = 8,
   OP_DECRYPT = 9,
-  OP_ENCRYPT = 10
+  OP_ENCRYPT = 10,
+  OP_RELABEL = 11,
+  OP_STORE = 12,
+  OP_SET_PIN = 13,
+  OP_NOTE = 14
 };
 
 struct call {

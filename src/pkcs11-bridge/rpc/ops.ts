@@ -19,6 +19,10 @@ export const opNames = [
   "destroy",
   "decrypt",
   "encrypt",
+  "relabel",
+  "store",
+  "set-pin",
+  "note",
 ] as const;
 export type OpName = (typeof opNames)[number];
 
@@ -63,6 +67,26 @@ export interface Requests {
     readonly handle: bigint;
     readonly input: EncryptionInput;
   };
+  /** An absent name stays as it is. */
+  readonly relabel: {
+    readonly token: string;
+    readonly handle: bigint;
+    readonly label: Uint8Array | undefined;
+    readonly id: Uint8Array | undefined;
+  };
+  readonly store: {
+    readonly token: string;
+    readonly operationId: Uint8Array;
+    readonly objectClass: number;
+    /** By CKA number. */
+    readonly attributes: ReadonlyMap<number, Uint8Array>;
+  };
+  readonly "set-pin": {
+    readonly token: string;
+    readonly oldPin: Uint8Array;
+    readonly newPin: Uint8Array;
+  };
+  readonly note: { readonly token: string; readonly what: number };
   readonly encrypt: {
     readonly modulus: Uint8Array;
     readonly publicExponent: Uint8Array;
@@ -107,9 +131,33 @@ export const parsers: Parsers = {
     handle: reader.u64(),
     input: readEncryption(reader),
   }),
+  relabel: (reader) => ({
+    token: reader.text(),
+    handle: reader.u64(),
+    label: reader.bool() ? reader.bytes() : undefined,
+    id: reader.bool() ? reader.bytes() : undefined,
+  }),
+  store: (reader) => ({
+    token: reader.text(),
+    operationId: Buffer.from(reader.fixed(16)),
+    objectClass: reader.u32(),
+    attributes: readAttributes(reader),
+  }),
+  "set-pin": (reader) => ({
+    token: reader.text(),
+    oldPin: reader.bytes(),
+    newPin: reader.bytes(),
+  }),
+  note: (reader) => ({ token: reader.text(), what: reader.u8() }),
   encrypt: (reader) => ({
     modulus: reader.bytes(),
     publicExponent: reader.bytes(),
     input: readEncryption(reader),
   }),
 };
+
+function readAttributes(reader: Reader): Map<number, Uint8Array> {
+  const attributes = new Map<number, Uint8Array>();
+  for (let left = reader.u16(); left > 0; left--) attributes.set(reader.u32(), reader.bytes());
+  return attributes;
+}
