@@ -1,7 +1,7 @@
 /** @module The objects on each token, as their events tell: one rule for clients and auditors. */
 import { HsmError } from "../errors.js";
 import type { Cluster } from "../identity/cluster.js";
-import type { ObjectStored, TokenObjectEvent } from "./objects.js";
+import { ObjectStored, type TokenObjectEvent } from "./objects.js";
 
 /** Objects on one token at most. */
 export const maxObjects = 1000;
@@ -46,7 +46,7 @@ export class TokenObjects {
       return;
     }
     const { label = before.label, id = before.id } = event;
-    this.#objects.set(object, { ...before, label, id });
+    this.#objects.set(object, Object.assign(new ObjectStored(), before, { label, id }));
   }
 }
 
