@@ -37,6 +37,8 @@ export type HsmErrorCode =
   | "ERR_KEY_ABANDONED"
   /** The key's policy does not allow this. */
   | "ERR_REFUSED_BY_POLICY"
+  /** The key has signed as much as its policy allows for now: the same call works later. */
+  | "ERR_RATE_LIMITED"
   /** No such algorithm, encoding, hash or size. */
   | "ERR_UNSUPPORTED_MECHANISM"
   /** What was to be decrypted is no ciphertext of this key. Never says why. */

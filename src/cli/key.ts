@@ -1,7 +1,18 @@
 /** @module `thsm key …`: make, list, show and destroy keys. */
 import { createPublicKey } from "node:crypto";
 import { InvalidArgumentError, type Command } from "commander";
-import type { GenerateKeyOptions, KeyInfo, KeygenProgress } from "../client/index.js";
+import {
+  encodings,
+  hashes,
+  type DestroyResult,
+  type Encoding,
+  type GenerateKeyOptions,
+  type Hash,
+  type KeyInfo,
+  type KeygenProgress,
+  type RateLimit,
+} from "../client/index.js";
+import { defaultPolicy } from "../client/key-proposal.js";
 import { fromHex, toBase64url, toHex } from "../identity/encoding.js";
 import { chooseKey, chooseToken, login, print, withClient, type GlobalOptions } from "./context.js";
 import { showProgress } from "./progress.js";
@@ -16,6 +27,11 @@ interface GenerateFlags {
   readonly allowRaw?: boolean;
   readonly decrypt?: boolean;
   readonly proofs: "on-failure" | "always";
+  readonly hash?: Hash[];
+  readonly encoding?: Encoding[];
+  readonly client?: string[];
+  readonly maxInputs?: number;
+  readonly rate?: RateLimit;
 }
 
 export function addKeyCommands(program: Command): void {
@@ -35,7 +51,21 @@ export function addKeyCommands(program: Command): void {
       "--decrypt",
       "a key for decryption, and for nothing else unless --allow-raw is given too",
     )
+    .option("--encoding <name>", `only this encoding, again for more: ${all(encodings)}`, collect)
+    .option("--hash <name>", `only this hash, again for more: ${all(hashes)}`, collect)
+    .option("--client <name>", "only this client of the token, again for more", collect)
+    .option("--max-inputs <n>", "most signatures in one request, 1 to 64", parseCount)
+    .option("--rate <n/seconds>", "most signatures of each node, as 1000/3600", parseRate)
     .option("--proofs <when>", "share proofs: on-failure or always", parseProofs, "on-failure")
+    .addHelpText(
+      "after",
+      `
+Nodes enforce all of it by themselves, for the whole life of the key. SHA-1, opaque payloads and raw
+blocks are off unless asked for. Each node counts --rate by itself: of n nodes with threshold k the
+cluster makes n/k times as many signatures at most.
+
+  thsm key generate --label zsk --hash sha256 --encoding pkcs1v15 --rate 10000/3600`,
+    )
     .action(async (flags: GenerateFlags) => {
       const options = program.opts<GlobalOptions>();
       await withClient(options, async (client) => {
@@ -105,38 +135,95 @@ export function addKeyCommands(program: Command): void {
     .description("end a key for ever: it signs no more, and every node erases its share")
     .argument("<key>", "label, id, or the beginning of an id")
     .option("--token <name>", "look only in this token")
-    .action(async (wanted: string, { token }: { token?: string }) => {
+    .option("--wait [seconds]", "wait until every node has erased its share", parseCount)
+    .addHelpText(
+      "after",
+      `
+Takes effect at once. So few shares are left when n-k+1 nodes have erased theirs that the key can never
+sign again; nodes that are away erase when they return, before they serve. Again, with the key's whole
+id, it tells how far that is. Ends with 0 as soon as the destruction is on record.
+
+  thsm key destroy old-zsk --wait 3600`,
+    )
+    .action(async (wanted: string, flags: { token?: string; wait?: number | true }) => {
       const options = program.opts<GlobalOptions>();
       await withClient(options, async (client) => {
         await login(options, client);
-        const { keyId } = await chooseKey(client, token, wanted);
-        const result = await client.destroyKey(keyId);
-        const pending =
-          result.pending.length === 0
-            ? "every node has erased its share"
-            : `still to erase: ${result.pending.join(", ")}${result.beyondRecovery ? " (too few shares are left to sign)" : ""}`;
-        print(options, result, `key ${keyId} is destroyed; ${pending}`);
+        // What is destroyed already is no key of any token, but still has an id.
+        const isWhole = /^[0-9a-f]{32}$/.test(wanted);
+        const keyId = isWhole ? wanted : (await chooseKey(client, flags.token, wanted)).keyId;
+        const progress = showProgress();
+        const waitMs = flags.wait === undefined ? {} : { waitMs: secondsOf(flags.wait) * 1000 };
+        const onProgress = (so: DestroyResult): void => progress.update(describeEnd(so));
+        let result;
+        try {
+          result = await client.destroyKey(keyId, { ...waitMs, onProgress });
+        } catch (error) {
+          progress.end("no key was destroyed");
+          throw error;
+        }
+        progress.end(describeEnd(result));
+        print(options, result, `key ${keyId} is destroyed; ${describeEnd(result)}`);
       });
     });
 }
 
+/** Without a number: for as long as it takes. */
+function secondsOf(wait: number | true): number {
+  return wait === true ? Infinity : wait;
+}
+
+function describeEnd({ erased, pending, threshold, beyondRecovery }: DestroyResult): string {
+  if (pending.length === 0) return "every node has erased its share: it can never sign again";
+  const needed = erased.length + pending.length - threshold + 1;
+  return beyondRecovery
+    ? `it can never sign again: ${erased.length} shares are erased; still to erase: ${pending.join(", ")}`
+    : `${erased.length} of the ${needed} erasures that end it for ever; still to erase: ${pending.join(", ")}`;
+}
+
 function policyOf(flags: GenerateFlags): NonNullable<GenerateKeyOptions["policy"]> {
+  const { allowOpaque, allowRaw, allowSha1, maxInputs, client, rate, proofs } = flags;
+  const also = <T>(isWanted: boolean | undefined, one: T): T[] => (isWanted === true ? [one] : []);
+  const { encodings: padded, hashes: safe } = defaultPolicy;
   return {
-    encodings: [
-      ...(flags.decrypt === true ? (["decrypt"] as const) : []),
-      ...(flags.decrypt === true && flags.allowRaw !== true ? [] : (["pkcs1v15", "pss"] as const)),
-      ...(flags.allowOpaque === true ? (["pkcs1v15-opaque"] as const) : []),
-      ...(flags.allowRaw === true ? (["raw"] as const) : []),
-    ],
-    hashes: [
-      ...(flags.allowSha1 === true ? (["sha1"] as const) : []),
-      "sha224",
-      "sha256",
-      "sha384",
-      "sha512",
-    ],
-    proofs: flags.proofs,
+    encodings: distinct([
+      ...also(flags.decrypt, "decrypt" as const),
+      // Who has a key for decryption asks for raw, or for nothing else.
+      ...(flags.encoding ?? (flags.decrypt === true && allowRaw !== true ? [] : padded)),
+      ...also(allowOpaque, "pkcs1v15-opaque" as const),
+      ...also(allowRaw, "raw" as const),
+    ]),
+    hashes: distinct([...also(allowSha1, "sha1" as const), ...(flags.hash ?? safe)]),
+    proofs,
+    ...(maxInputs === undefined ? {} : { maxInputs }),
+    ...(client === undefined ? {} : { clients: distinct(client) }),
+    ...(rate === undefined ? {} : { rate }),
   };
+}
+
+function distinct<T>(values: readonly T[]): T[] {
+  return [...new Set(values)];
+}
+
+function all(names: readonly string[]): string {
+  return names.join(", ");
+}
+
+function collect(name: string, before: readonly string[] = []): string[] {
+  return [...before, name];
+}
+
+function parseCount(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError("expected a positive number");
+  return Number(text);
+}
+
+function parseRate(text: string): RateLimit {
+  const [signatures, perSeconds, more] = text.split("/");
+  if (perSeconds === undefined || more !== undefined) {
+    throw new InvalidArgumentError("expected signatures and seconds, as 1000/3600");
+  }
+  return { signatures: parseCount(signatures ?? ""), perSeconds: parseCount(perSeconds) };
 }
 
 function describeProgress({ step, done, total }: KeygenProgress): string {
@@ -169,6 +256,10 @@ function plain(key: KeyInfo): Record<string, unknown> {
     hashes: key.policy.hashes,
     maxInputs: key.policy.maxInputs,
     proofs: key.policy.proofs,
+    ...(key.policy.clients === undefined ? {} : { clients: key.policy.clients }),
+    ...(key.policy.rate === undefined
+      ? {}
+      : { rate: `${key.policy.rate.signatures}/${key.policy.rate.perSeconds}` }),
     modulus: toHex(key.modulus),
     publicExponent: toHex(key.publicExponent),
   };

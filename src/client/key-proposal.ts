@@ -125,7 +125,8 @@ export function proposalOf(
     verificationKeys: group.verificationKeys.map(toBase64url),
     encodings: policy.encodings,
     hashes: policy.hashes,
-    maxInputs: policy.maxInputs,
+    // A request of more signatures than there ever are would never be answered.
+    maxInputs: Math.min(policy.maxInputs, rate?.signatures ?? policy.maxInputs),
     proofs: policy.proofs,
     clients,
     rateLimit: rate?.signatures,

@@ -405,6 +405,7 @@ export class SigningRun {
 /** Refusals that say something to the application. */
 const refusalCodes = [
   "ERR_REFUSED_BY_POLICY",
+  "ERR_RATE_LIMITED",
   "ERR_UNSUPPORTED_MECHANISM",
   "ERR_UNKNOWN_KEY",
   "ERR_KEY_NOT_ACTIVE",

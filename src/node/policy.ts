@@ -51,6 +51,9 @@ export function requireAllowed(request: SignRequest, key: KeyEntry, cluster: Clu
     return;
   }
   requireState(key, ["active"]);
+  if (record.clients?.includes(request.client) === false) {
+    throw new HsmError("ERR_REFUSED_BY_POLICY", `the key does not sign for ${request.client}`);
+  }
   if (!record.encodings.includes(request.encoding)) {
     throw new HsmError(
       "ERR_REFUSED_BY_POLICY",

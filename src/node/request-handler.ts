@@ -21,6 +21,7 @@ import type { KeyDirectory, KeyEntry } from "./key-directory.js";
 import type { KeyStore } from "./key-store.js";
 import type { Outbox, Said } from "./outbox.js";
 import { encodeInputs, requireAllowed, requireTimely } from "./policy.js";
+import type { RateLimits } from "./rate-limits.js";
 import type { SigningKeys } from "./signing-keys.js";
 import type { PoolKey, SigningPool } from "./signing-pool.js";
 
@@ -34,6 +35,7 @@ export interface RequestHandlerOptions {
   readonly store: KeyStore;
   readonly keys: SigningKeys;
   readonly pool: SigningPool;
+  readonly rates: RateLimits;
   readonly answers: Answers;
   readonly outbox: Outbox;
   readonly ignored: IgnoredMessages;
@@ -181,7 +183,7 @@ export class RequestHandler {
   }
 
   async #decide(message: StoredMessage, request: SignRequest, key: KeyEntry): Promise<Content> {
-    const { cluster, store, pool, guard, maxRequestLifetimeMs, now, log } = this.#options;
+    const { cluster, store, pool, rates, guard, maxRequestLifetimeMs, now, log } = this.#options;
     const storedAt = Date.parse(message.time);
     const check = (): void => {
       guard.require();
@@ -193,6 +195,8 @@ export class RequestHandler {
     };
     try {
       check();
+      // A key signs its test once, before anybody may use it.
+      if (request.kind !== "test") await rates.take(key, request.inputs.length);
       const encodedMessages = encodeInputs(request, key);
       const isProven = request.kind === "explain" || key.record.proofs === "always";
       const proof = { keyId: request.key, epoch: request.epoch };

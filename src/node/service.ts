@@ -22,6 +22,7 @@ import { Journal } from "./journal.js";
 import { KeyDirectory } from "./key-directory.js";
 import { KeyStore } from "./key-store.js";
 import { Outbox, readMarker } from "./outbox.js";
+import { RateLimits } from "./rate-limits.js";
 import { RequestHandler } from "./request-handler.js";
 import { SigningKeys } from "./signing-keys.js";
 import { SigningPool } from "./signing-pool.js";
@@ -68,6 +69,7 @@ async function start(
   const answerLifetimeMs = maxRequestLifetimeMs + clockToleranceMs;
 
   const store = await KeyStore.open(dataDir);
+  const rates = await RateLimits.open(dataDir, now);
   const markerPath = join(dataDir, "published");
   const published = await readMarker(markerPath);
   const since = new Date(now() - answerLifetimeMs).toISOString();
@@ -126,13 +128,17 @@ async function start(
     ...shared,
     clockToleranceMs,
     dealLifetimeMs: maxRequestLifetimeMs,
-    onDead: (dead) => keys.erase(dead),
+    onDead: async (dead) => {
+      await keys.erase(dead);
+      await rates.forget(dead);
+    },
   });
   await enrollment.start();
   const handler = new RequestHandler({
     ...shared,
     keys,
     pool,
+    rates,
     answers,
     maxRequestLifetimeMs,
     clockToleranceMs,

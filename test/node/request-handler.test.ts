@@ -11,6 +11,7 @@ import { readEntry } from "../../src/node/journal-segments.js";
 import { KeyDirectory, type KeyEntry } from "../../src/node/key-directory.js";
 import { KeyStore } from "../../src/node/key-store.js";
 import { Outbox } from "../../src/node/outbox.js";
+import { RateLimits } from "../../src/node/rate-limits.js";
 import { RequestHandler } from "../../src/node/request-handler.js";
 import { SigningKeys } from "../../src/node/signing-keys.js";
 import { SigningPool } from "../../src/node/signing-pool.js";
@@ -135,6 +136,7 @@ describe("the request handler", () => {
     if (share === undefined) throw new Error("no share");
     await store.save(bindingOf(entry), serializeKeyShare(share, dealt.group));
     pool = new SigningPool(1);
+    const rates = await RateLimits.open(dataDir, () => now);
     answers = new Answers();
     handler = new RequestHandler({
       node: "n1",
@@ -143,6 +145,7 @@ describe("the request handler", () => {
       store,
       keys: new SigningKeys(store, pool),
       pool,
+      rates,
       answers,
       outbox,
       ignored,
