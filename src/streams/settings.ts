@@ -97,7 +97,8 @@ export function streamSettings(limits: StreamLimits, replicas: number): Partial<
       discard: DiscardPolicy.New,
       num_replicas: replicas,
       duplicate_window: 120 * secondsInNanos,
-      max_age: 3600 * secondsInNanos,
+      // A dealing is over long before. A server that loses power can forget to remove what was acknowledged.
+      max_age: 120 * secondsInNanos,
       max_bytes: limits.deals,
       max_msg_size: 96 * 1024,
     },

@@ -48,6 +48,8 @@ describe(`a key's life, with a death at ${isSlow ? "each" : `some (seed ${seed})
   /** Called with everything that the bus shows. */
   let onSight: (subject: string, payload: Uint8Array) => void = () => undefined;
   let rounds = 0;
+  /** Sealed shares that a killed server kept though they were acknowledged, at most. */
+  let orphans = 0;
 
   before(async () => {
     cluster = await TestCluster.start({ parties, threshold });
@@ -166,7 +168,9 @@ describe(`a key's life, with a death at ${isSlow ? "each" : `some (seed ${seed})
     if (record === undefined) return undefined;
     if (leftovers().length > 0) return `left: ${leftovers().join(" ")}`;
     const deals = await undealt();
-    if (deals > 0) return `${deals} sealed shares in THSM_DEAL`;
+    // The server may bring back what its consumer has done with; that goes by its age.
+    if (crash.victim === "nats") orphans = Math.max(orphans, deals);
+    if (deals > orphans) return `${deals} sealed shares in THSM_DEAL`;
     const have = holders(key);
     if (record.state === "proposed") return "it is proposed";
     if (record.state === "active") {
@@ -239,6 +243,10 @@ describe(`a key's life, with a death at ${isSlow ? "each" : `some (seed ${seed})
       if (rounds % auditEvery === 0) await expectCleanHistory();
     });
   }
+
+  it("leaves no sealed share behind", async () => {
+    await until("an empty THSM_DEAL", async () => (await undealt()) === 0, 180_000);
+  });
 
   it("leaves a history without a finding", expectCleanHistory);
 });
