@@ -2,6 +2,7 @@
 import { createPublicKey } from "node:crypto";
 import { InvalidArgumentError, type Command } from "commander";
 import {
+  defaultPolicy,
   encodings,
   hashes,
   type DestroyResult,
@@ -12,7 +13,6 @@ import {
   type KeygenProgress,
   type RateLimit,
 } from "../client/index.js";
-import { defaultPolicy } from "../client/key-proposal.js";
 import { fromHex, toBase64url, toHex } from "../identity/encoding.js";
 import { chooseKey, chooseToken, login, print, withClient, type GlobalOptions } from "./context.js";
 import { showProgress } from "./progress.js";
@@ -183,7 +183,6 @@ function describeEnd({ erased, pending, threshold, beyondRecovery }: DestroyResu
 
 function policyOf(flags: GenerateFlags): NonNullable<GenerateKeyOptions["policy"]> {
   const { allowOpaque, allowRaw, allowSha1, maxInputs, client, rate, proofs } = flags;
-  const also = <T>(isWanted: boolean | undefined, one: T): T[] => (isWanted === true ? [one] : []);
   const { encodings: padded, hashes: safe } = defaultPolicy;
   return {
     encodings: distinct([
@@ -199,6 +198,10 @@ function policyOf(flags: GenerateFlags): NonNullable<GenerateKeyOptions["policy"
     ...(client === undefined ? {} : { clients: distinct(client) }),
     ...(rate === undefined ? {} : { rate }),
   };
+}
+
+function also<T>(isWanted: boolean | undefined, one: T): T[] {
+  return isWanted === true ? [one] : [];
 }
 
 function distinct<T>(values: readonly T[]): T[] {

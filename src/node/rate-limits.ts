@@ -4,13 +4,21 @@
  */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { IsNumber, Min } from "class-validator";
 import { HsmError } from "../errors.js";
 import { eraseFile, readIfPresent, writeSecretFile } from "../identity/secret-file.js";
-import { parseJson } from "../validate.js";
+import { IsTime } from "../streams/fields.js";
+import { parseJson, validated } from "../validate.js";
 import type { KeyEntry } from "./key-directory.js";
 
 /** Part of a bucket that is written off on disk at once: what a crash costs, and how rarely we sync. */
 const portions = 20;
+
+/** A bucket as a file holds it. */
+class SavedBucket {
+  @IsNumber() @Min(0) readonly left!: number;
+  @IsTime() readonly time!: string;
+}
 
 interface Bucket {
   readonly limit: number;
@@ -50,14 +58,12 @@ export class RateLimits {
     const { key, rateLimit, ratePeriodSeconds } = record;
     if (rateLimit === undefined || ratePeriodSeconds === undefined) return;
     const before = this.#tails.get(key) ?? Promise.resolve();
-    const taken = before.then(async () => {
-      const bucket =
-        this.#buckets.get(key) ?? (await this.#load(key, rateLimit, ratePeriodSeconds));
-      this.#buckets.set(key, bucket);
-      await this.#take(key, bucket, signatures);
-    });
-    const tail = taken.catch(() => undefined);
-    this.#tails.set(key, tail);
+    const taken = before.then(() => this.#takeFrom(key, rateLimit, ratePeriodSeconds, signatures));
+    // Who is refused hears of it; the next one need not.
+    this.#tails.set(
+      key,
+      taken.catch(() => undefined),
+    );
     await taken;
   }
 
@@ -67,6 +73,17 @@ export class RateLimits {
     this.#tails.delete(key);
     this.#buckets.delete(key);
     await eraseFile(this.#path(key));
+  }
+
+  async #takeFrom(
+    key: string,
+    limit: number,
+    periodSeconds: number,
+    signatures: number,
+  ): Promise<void> {
+    const bucket = this.#buckets.get(key) ?? (await this.#load(key, limit, periodSeconds));
+    this.#buckets.set(key, bucket);
+    await this.#take(key, bucket, signatures);
   }
 
   async #take(key: string, bucket: Bucket, signatures: number): Promise<void> {
@@ -95,7 +112,7 @@ export class RateLimits {
     const bucket = { limit, periodMs: periodSeconds * 1000, left: limit, inHand: 0 };
     const bytes = await readIfPresent(this.#path(key));
     if (bytes === undefined) return { ...bucket, atMs: performance.now() };
-    const { left, time } = parseJson(bytes) as { left: number; time: string };
+    const { left, time } = validated(SavedBucket, parseJson(bytes), "ERR_INVALID_CONFIG");
     // A clock that was set back gives nothing, one that was set forward a full bucket at most.
     const agoMs = Math.max(0, this.#now() - Date.parse(time));
     return { ...bucket, left, atMs: performance.now() - agoMs };

@@ -165,10 +165,9 @@ describe("keys that are over, and keys of others", function () {
   });
 
   it("nodes enforce the policy that `thsm key generate` was given, and `thsm key show` tells it", async () => {
-    const made = await cluster.thsmJson<{ keyId: string }>(
-      ...["key", "generate", "--label", "strict", "--bits", "1024", "--hash", "sha256"],
-      ...["--encoding", "pkcs1v15", "--client", "c1", "--max-inputs", "4", "--rate", "3/86400"],
-    );
+    const flags = "--hash sha256 --encoding pkcs1v15 --client c1 --max-inputs 4 --rate 3/86400";
+    const command = `key generate --label strict --bits 1024 ${flags}`;
+    const made = await cluster.thsmJson<{ keyId: string }>(...command.split(" "));
     const { text } = await cluster.thsm("key", "show", "strict");
     expect(text)
       .to.match(/^encodings +pkcs1v15$/m)

@@ -234,10 +234,8 @@ describe(`a key's life, with a death at ${isSlow ? "each" : `some (seed ${seed})
     await writeFile(key ?? "", pem);
     await writeFile(file ?? "", text);
     await writeFile(signature ?? "", fromBase64url(answer?.signature ?? "", "signature"));
-    const check = await cluster.run(
-      "openssl",
-      ...["dgst", "-sha256", "-verify", key ?? "", "-signature", signature ?? "", file ?? ""],
-    );
+    const command = ["dgst", "-sha256", "-verify", key, "-signature", signature, file];
+    const check = await cluster.run("openssl", ...command.map((one) => one ?? ""));
     expect(check.text).to.equal("Verified OK\n");
   }
 
