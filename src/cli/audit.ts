@@ -1,5 +1,4 @@
 /** @module `thsm audit …`: the recorded history, replayed and verified. */
-import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import {
@@ -7,34 +6,30 @@ import {
   auditReport,
   formatFinding,
   formatSummary,
-  openHistory,
   readEvidence,
   verifyHistory,
   weigh,
   writeHistory,
-  type AuditScope,
   type Finding,
 } from "../client/index.js";
 import { HsmError } from "../errors.js";
 import { readCluster } from "../identity/cluster.js";
-import { print, say, type GlobalOptions } from "./context.js";
-import { auditorConfigOf, startNats } from "./dev/cluster.js";
-import { Processes } from "./dev/processes.js";
+import { addExplainCommand } from "./audit-explain.js";
+import {
+  jobsOf,
+  scopeOf,
+  withHistory,
+  withScope,
+  withSource,
+  type ScopeFlags,
+  type SourceFlags,
+} from "./audit-source.js";
+import { print, type GlobalOptions } from "./context.js";
 import { showProgress } from "./progress.js";
 
-interface SourceFlags {
-  readonly auditor?: string;
-  readonly dir?: string;
-  readonly offline?: string;
-}
-
-interface VerifyFlags extends SourceFlags {
+interface VerifyFlags extends SourceFlags, ScopeFlags {
   readonly recombine: boolean;
   readonly notes?: boolean;
-  readonly since?: string;
-  readonly until?: string;
-  readonly session?: string;
-  readonly key?: string;
   readonly jobs?: string;
   readonly bookmark?: string;
 }
@@ -44,14 +39,10 @@ export function addAuditCommands(program: Command): void {
     .command("audit")
     .description("replay the streams and verify what was asked, answered and signed");
 
-  withSource(audit.command("verify"))
+  withScope(withSource(audit.command("verify")))
     .description("check every message, chain and signature; say what does not fit")
     .option("--no-recombine", "do not make the signatures again from their shares (faster)")
     .option("--notes", "also show what is unusual but no finding")
-    .option("--since <time>", "tell of what was signed from then on, like 2026-03-01T12:00:00Z")
-    .option("--until <time>", "tell of what was signed until then")
-    .option("--session <id>", "tell of this session only")
-    .option("--key <id>", "tell of this key only")
     .option("--jobs <n>", "threads for the arithmetic (default: one a processor)")
     .option("--bookmark <file>", "go on from the last audit's bookmark, and leave one for the next")
     .addHelpText(
@@ -76,7 +67,7 @@ Example: thsm audit verify --auditor /etc/thsm/auditor.toml --since 2026-03-01T0
           "--bookmark is for whole audits: leave out --since, --until, --session and --key",
         );
       }
-      const threads = flags.jobs === undefined ? availableParallelism() : jobsOf(flags.jobs);
+      const threads = jobsOf(flags.jobs);
       await withHistory(flags, async (history) => {
         const progress = showProgress();
         const findings: Finding[] = [];
@@ -153,74 +144,6 @@ Exit code: 0 the node is proven guilty, 3 it is not, 2 the file could not be rea
         print(program.opts<GlobalOptions>(), { target: resolve(target) }, `exported to ${target}`);
       });
     });
-}
 
-function scopeOf({ since, until, session, key }: VerifyFlags): AuditScope {
-  return {
-    ...(since === undefined ? {} : { sinceMs: timeOf(since) }),
-    ...(until === undefined ? {} : { untilMs: timeOf(until) }),
-    ...(session === undefined ? {} : { session }),
-    ...(key === undefined ? {} : { key }),
-  };
-}
-
-function timeOf(text: string): number {
-  const ms = Date.parse(text);
-  if (Number.isNaN(ms)) {
-    throw new HsmError(
-      "ERR_INVALID_ARGUMENT",
-      `${JSON.stringify(text)} is no time like 2026-03-01T12:00:00Z`,
-    );
-  }
-  return ms;
-}
-
-function jobsOf(text: string): number {
-  const jobs = Number(text);
-  if (Number.isInteger(jobs) && jobs >= 1 && jobs <= 256) return jobs;
-  throw new HsmError("ERR_INVALID_ARGUMENT", `--jobs takes a number from 1 to 256, not ${text}`);
-}
-
-function withSource(command: Command): Command {
-  return command
-    .option("--auditor <file>", "auditor.toml (default: $THSM_AUDITOR_CONFIG)")
-    .option("--dir <dir>", "a development cluster's directory, running or stopped")
-    .option("--offline <dir>", "an exported history instead of the cluster's streams");
-}
-
-/** Opens the history that the flags name; for a stopped development cluster starts its NATS. */
-async function withHistory(
-  flags: SourceFlags,
-  action: (history: Awaited<ReturnType<typeof openHistory>>) => Promise<void>,
-): Promise<void> {
-  const dir = flags.dir ?? (flags.auditor === undefined ? process.env["THSM_DIR"] : undefined);
-  const configFile =
-    flags.auditor ??
-    (dir === undefined ? process.env["THSM_AUDITOR_CONFIG"] : auditorConfigOf(dir));
-  if (configFile === undefined) {
-    throw new HsmError(
-      "ERR_INVALID_CONFIG",
-      "say whose history: --auditor auditor.toml, or --dir of a development cluster",
-    );
-  }
-  const processes = dir === undefined ? undefined : new Processes(resolve(dir));
-  let isStarted = false;
-  try {
-    if (dir !== undefined && processes !== undefined && flags.offline === undefined) {
-      const cluster = await readCluster(resolve(configFile, "../cluster.toml"));
-      isStarted = await startNats(resolve(dir), cluster, processes);
-      if (isStarted) say("the cluster is down: its NATS runs for the time of this audit");
-    }
-    const history = await openHistory({
-      configFile,
-      ...(flags.offline === undefined ? {} : { exportDir: flags.offline }),
-    });
-    try {
-      await action(history);
-    } finally {
-      await history.close();
-    }
-  } finally {
-    if (isStarted) await processes?.stop("nats");
-  }
+  addExplainCommand(program, audit);
 }

@@ -1,5 +1,12 @@
 /** @module The audit: what the client's public face and the command line use of it. */
 export { severities, type Finding, type FindingCode, type Severity } from "./findings.js";
+export {
+  explainSignings,
+  type Explanation,
+  type NodePart,
+  type SigningStory,
+  type Step,
+} from "./explain.js";
 export { exportedHistory, writeHistory } from "./ndjson.js";
 export {
   auditExitCode,
@@ -13,5 +20,7 @@ export { liveHistory, type HistorySource } from "./sources.js";
 export type { AuditedEvent, AuditItem, AuditSummary, VerifyProgress } from "./audit.js";
 export { readBookmark, writeBookmark, type Bookkeeper } from "./bookmark.js";
 export type { Mark, Position } from "./positions.js";
+export { parseQuestion, questionsOfZone, type Question } from "./question.js";
+export { formatStory } from "./story-text.js";
 export type { AuditScope } from "./scope.js";
 export { replayHistory, verifyHistory, type VerifyOptions } from "./verify.js";

@@ -13,12 +13,15 @@ export interface AuditScope {
   readonly session?: string;
   /** A key's id. */
   readonly key?: string;
+  /** Ids of requests, their escalations' too. What is found of no request in particular is told all the same. */
+  readonly requests?: ReadonlySet<string>;
 }
 
 /** Whether a finding is to be told. What cannot be said to lie outside is. */
 export function isInScope(scope: AuditScope | undefined, facts: FindingFacts): boolean {
   if (scope === undefined) return true;
   if (isOther(scope.key, facts.key) || isOther(scope.session, facts.session)) return false;
+  if (facts.rid !== undefined && scope.requests?.has(facts.rid) === false) return false;
   return facts.time === undefined || isWithin(scope, facts.time);
 }
 
@@ -28,8 +31,9 @@ export function isSigningInScope(
   { attempts: [first], closing }: Signing,
 ): boolean {
   if (scope === undefined || first === undefined) return true;
-  const { key, session, expires } = first.body;
+  const { key, session, expires, rid } = first.body;
   return (
+    (scope.requests?.has(rid) ?? true) &&
     (scope.key ?? key) === key &&
     (scope.session ?? session) === session &&
     isWithin(scope, closing?.body.time ?? expires)
