@@ -14,6 +14,7 @@ import {
 } from "../client/index.js";
 import { HsmError } from "../errors.js";
 import { readCluster } from "../identity/cluster.js";
+import { addCheckpointCommand, readCheckpoints } from "./audit-checkpoint.js";
 import { addExplainCommand } from "./audit-explain.js";
 import {
   jobsOf,
@@ -32,6 +33,7 @@ interface VerifyFlags extends SourceFlags, ScopeFlags {
   readonly notes?: boolean;
   readonly jobs?: string;
   readonly bookmark?: string;
+  readonly checkpoint?: string;
 }
 
 export function addAuditCommands(program: Command): void {
@@ -43,6 +45,7 @@ export function addAuditCommands(program: Command): void {
     .description("check every message, chain and signature; say what does not fit")
     .option("--no-recombine", "do not make the signatures again from their shares (faster)")
     .option("--notes", "also show what is unusual but no finding")
+    .option("--checkpoint <file>", "a checkpoint kept elsewhere: all that it is over must be there")
     .option("--jobs <n>", "threads for the arithmetic (default: one a processor)")
     .option("--bookmark <file>", "go on from the last audit's bookmark, and leave one for the next")
     .addHelpText(
@@ -67,6 +70,7 @@ Example: thsm audit verify --auditor /etc/thsm/auditor.toml --since 2026-03-01T0
           "--bookmark is for whole audits: leave out --since, --until, --session and --key",
         );
       }
+      const checkpoints = await readCheckpoints(flags.checkpoint);
       const threads = jobsOf(flags.jobs);
       await withHistory(flags, async (history) => {
         const progress = showProgress();
@@ -78,6 +82,7 @@ Example: thsm audit verify --auditor /etc/thsm/auditor.toml --since 2026-03-01T0
           ...(bookmark === undefined ? {} : { onMark: bookmark.remember }),
           recombine: flags.recombine,
           scope,
+          checkpoints,
           threads,
           onProgress: ({ done, total }) => {
             progress.update(`verified ${done} of ${total} messages`);
@@ -145,5 +150,6 @@ Exit code: 0 the node is proven guilty, 3 it is not, 2 the file could not be rea
       });
     });
 
+  addCheckpointCommand(program, audit);
   addExplainCommand(program, audit);
 }

@@ -30,6 +30,8 @@ class NodeFile {
   @IsInt() @Min(0) @Max(600_000) readonly clockToleranceMs: number = 30_000;
   /** Requests that expire later than this from now are refused. */
   @IsInt() @Min(1000) @Max(600_000) readonly maxRequestLifetimeMs: number = 120_000;
+  /** How often to sign a checkpoint, if there were requests. The same on all nodes. */
+  @IsInt() @Min(1) @Max(86_400) readonly checkpointSeconds: number = 60;
 }
 
 /** A node's configuration with absolute paths. */
@@ -44,6 +46,7 @@ export interface NodeConfig {
   readonly logLevel: LogLevel;
   readonly clockToleranceMs: number;
   readonly maxRequestLifetimeMs: number;
+  readonly checkpointSeconds: number;
 }
 
 /** @throws HsmError `ERR_INVALID_CONFIG` naming the file and what is wrong in it. */
@@ -69,6 +72,7 @@ export async function readNodeConfig(path: string): Promise<NodeConfig> {
       logLevel: file.logLevel,
       clockToleranceMs: file.clockToleranceMs,
       maxRequestLifetimeMs: file.maxRequestLifetimeMs,
+      checkpointSeconds: file.checkpointSeconds,
     };
   } catch (cause) {
     throw new HsmError("ERR_INVALID_CONFIG", `${path}: ${describeError(cause)}`, { cause });

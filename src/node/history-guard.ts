@@ -8,6 +8,7 @@ import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Matches } from "class-validator";
 import { describeError, HsmError } from "../errors.js";
+import { forgetCheckpoints } from "./checkpoint-state.js";
 import type { Logger } from "../log.js";
 import type { StoredMessage } from "../streams/envelope.js";
 import { IsCount, IsText } from "../streams/fields.js";
@@ -41,6 +42,7 @@ function fileIn(dataDir: string): string {
 /** Takes whatever the streams hold at the next start for the history. */
 export async function acceptHistory(dataDir: string): Promise<void> {
   await rm(fileIn(dataDir), { force: true });
+  await forgetCheckpoints(dataDir);
 }
 
 export class HistoryGuard {

@@ -36,6 +36,7 @@ export async function reconcile(options: ReconcileOptions): Promise<number> {
   const newest: [StreamName, SignedMessage | undefined][] = [
     [streamNames.shares, await reader.last(streamNames.shares, `thsm.v1.share.${node}.>`)],
     [streamNames.audit, await reader.last(streamNames.audit, `thsm.v1.audit.node.${node}`)],
+    [streamNames.audit, await reader.last(streamNames.audit, `thsm.v1.audit.node.${node}.>`)],
     [streamNames.keys, options.lastKeyEvent],
   ];
   const last = journal.last;
@@ -59,8 +60,8 @@ export async function reconcile(options: ReconcileOptions): Promise<number> {
     }
   }
   const lost = entries.filter(({ n, message }) => {
-    const head = heads.find(({ stream }) => stream === message.stream);
-    return n > (head?.n ?? 0) && n <= outbox.published;
+    const ofStream = heads.filter(({ stream }) => stream === message.stream);
+    return n > Math.max(...ofStream.map((head) => head.n)) && n <= outbox.published;
   });
   for (const entry of lost) void outbox.publish(entry);
   return lost.length;

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { describeError, type HsmError } from "../errors.js";
 import type { IdentityKey } from "../identity/identity-key.js";
-import { consume } from "../streams/consume.js";
+import { consume, type Junk } from "../streams/consume.js";
 import { StreamFollower } from "../streams/follow.js";
 import { Publisher } from "../streams/publish.js";
 import { StreamReader } from "../streams/read.js";
@@ -15,6 +15,7 @@ import { allKeys, streamNames } from "../streams/subjects.js";
 import { Announcements } from "./announcements.js";
 import { Answers } from "./answers.js";
 import { connectUnlessStopped, persist, watchConnection, type BrokerOptions } from "./broker.js";
+import { Checkpoints } from "./checkpoints.js";
 import { Enrollment } from "./enrollment.js";
 import { HistoryGuard } from "./history-guard.js";
 import { IgnoredMessages } from "./ignored.js";
@@ -66,6 +67,7 @@ async function start(
 ): Promise<RunningNode> {
   const { config, cluster, key, log, onFailure, now = Date.now } = options;
   const { name: node, dataDir, clockToleranceMs, maxRequestLifetimeMs } = config;
+  const { checkpointSeconds } = config;
   const answerLifetimeMs = maxRequestLifetimeMs + clockToleranceMs;
 
   const store = await KeyStore.open(dataDir);
@@ -81,6 +83,18 @@ async function start(
   const answers = new Answers();
   answers.restore(recent, answerLifetimeMs);
 
+  const checkpoints = await Checkpoints.open({
+    dataDir,
+    node,
+    cluster,
+    key,
+    log,
+    onFailure,
+    now,
+    intervalMs: checkpointSeconds * 1000,
+  });
+  undo.push(() => checkpoints.close());
+
   const connection = await connectUnlessStopped(options);
   undo.push(() => connection.close());
   const reader = new StreamReader(connection);
@@ -88,6 +102,7 @@ async function start(
   undo.push(() => publisher.close());
   const outbox = new Outbox({ journal, publisher, markerPath, published, log });
   undo.push(() => outbox.close());
+  checkpoints.speakBy(outbox);
 
   const pool = new SigningPool(config.workers);
   undo.push(() => pool.close());
@@ -151,6 +166,7 @@ async function start(
   };
   const timers = [
     setInterval(() => voice.beat(), beatMs),
+    setInterval(() => checkpoints.tick(), beatMs),
     setInterval(() => void voice.sayIgnored().catch(logFailure), ignoredMs),
     setInterval(() => {
       answers.forgetExpired(now());
@@ -167,10 +183,21 @@ async function start(
     consumer: nodeConsumer(node),
     log,
     signal: stopping.signal,
-    ignore: (error: HsmError) => ignored.count(error.code, error.message),
+    ignore: (error: HsmError, junk: Junk) => {
+      ignored.count(error.code, error.message);
+      junk.ack();
+    },
   };
   const consumers = [
-    consume({ ...consumer, stream: streamNames.requests, handle: (one) => handler.handle(one) }),
+    consume({
+      ...consumer,
+      stream: streamNames.requests,
+      handle: (one) => checkpoints.take(one, (known) => handler.handle(known)),
+      ignore: (error, junk) => {
+        ignored.count(error.code, error.message);
+        checkpoints.takeJunk(junk);
+      },
+    }),
     consume({
       ...consumer,
       stream: streamNames.deals,

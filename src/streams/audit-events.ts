@@ -1,6 +1,6 @@
 /**
  * @module THSM_AUDIT: what clients and nodes say about their own doings:
- * `thsm.v1.audit.client.<client>.<session>` and `thsm.v1.audit.node.<node>`; and what is said of a node:
+ * `thsm.v1.audit.client.<client>.<session>`, `thsm.v1.audit.node.<node>` and `….checkpoint`; and what is said of a node:
  * `thsm.v1.audit.blame.<client>.<node>` and `thsm.v1.audit.operator.<operator>.<node>`.
  */
 import { Equals, IsIn, Matches } from "class-validator";
@@ -137,6 +137,22 @@ export class NodeCleared {
   @IsTime() readonly time!: string;
 }
 
+/** The root over all requests up to `size`, as the node has seen them: a signed note. */
+export class NodeCheckpoint extends NodeEvent {
+  @Equals("checkpoint") readonly type = "checkpoint";
+  @IsCount() readonly size!: number;
+  /** C2SP tlog-checkpoint with the node's signature line. */
+  @IsText(1000) readonly note!: string;
+}
+
+/** THSM_REQ shows something else than before: the node signs no checkpoint from now on. */
+export class NodeInconsistent extends NodeEvent {
+  @Equals("inconsistent") readonly type = "inconsistent";
+  /** Where it does. */
+  @IsCount() readonly seq!: number;
+  @IsText(400) readonly reason!: string;
+}
+
 export type AuditEvent =
   | SessionOpened
   | SessionClosed
@@ -145,7 +161,9 @@ export type AuditEvent =
   | NodeStarted
   | NodeIgnored
   | Misbehaviour
-  | NodeCleared;
+  | NodeCleared
+  | NodeCheckpoint
+  | NodeInconsistent;
 
 export const auditEvents: {
   readonly [T in AuditEvent["type"]]: new () => Extract<AuditEvent, { type: T }>;
@@ -158,4 +176,6 @@ export const auditEvents: {
   ignored: NodeIgnored,
   misbehaviour: Misbehaviour,
   "node-cleared": NodeCleared,
+  checkpoint: NodeCheckpoint,
+  inconsistent: NodeInconsistent,
 };

@@ -25,6 +25,11 @@ export interface Delivery {
   readonly retry: (delayMs: number) => void;
 }
 
+export interface Junk extends Pick<Delivery, "ack" | "retry"> {
+  readonly seq: number;
+  readonly time: string;
+}
+
 export interface ConsumeOptions {
   readonly connection: NatsConnection;
   readonly stream: StreamName;
@@ -33,8 +38,8 @@ export interface ConsumeOptions {
   readonly signal: AbortSignal;
   /** Must not throw; returns before its work is done so that messages are handled side by side. */
   readonly handle: (delivery: Delivery) => void;
-  /** Something that is no message of ours: counted, acknowledged, not handled. */
-  readonly ignore: (error: HsmError) => void;
+  /** Something that is no message of ours; its acknowledgement is owed all the same. */
+  readonly ignore: (error: HsmError, junk: Junk) => void;
 }
 
 /** Consumes until the signal fires; survives every outage of the broker. */
@@ -64,6 +69,9 @@ export async function consume(options: ConsumeOptions): Promise<void> {
 
 function deliver(received: JsMsg, { stream, handle, ignore }: ConsumeOptions): void {
   let message: StoredMessage;
+  const { seq, timestamp: time } = received;
+  const ack = (): void => received.ack();
+  const retry = (delayMs: number): void => received.nak(delayMs);
   try {
     parseSubject(received.subject);
     if (received.info.stream !== stream) {
@@ -71,17 +79,14 @@ function deliver(received: JsMsg, { stream, handle, ignore }: ConsumeOptions): v
     }
     message = {
       ...assembleMessage(stream, received.subject, received.data, signatureOf(received.headers)),
-      seq: received.seq,
-      time: received.timestamp,
+      seq,
+      time,
     };
   } catch (error) {
-    received.ack();
-    ignore(error instanceof HsmError ? error : new HsmError("ERR_INTERNAL", describeError(error)));
+    const known = error instanceof HsmError;
+    const reason = known ? error : new HsmError("ERR_INTERNAL", describeError(error));
+    ignore(reason, { seq, time, ack, retry });
     return;
   }
-  handle({
-    message,
-    ack: () => received.ack(),
-    retry: (delayMs) => received.nak(delayMs),
-  });
+  handle({ message, ack, retry });
 }

@@ -76,7 +76,9 @@ export function readAuditEvent(message: SignedMessage): AuditEvent | undefined {
   const isOfNode = body.type === "misbehaviour" || body.type === "node-cleared";
   if (subject.kind === "client-audit" && !isOfNode) {
     requireAgreement(message, { client: subject.client, session: subject.session }, body);
-  } else if (subject.kind === "node-audit" && !isOfNode) {
+  } else if (subject.kind === "node-audit" && !isOfNode && body.type !== "checkpoint") {
+    requireAgreement(message, { node: subject.node }, body);
+  } else if (subject.kind === "node-checkpoint" && body.type === "checkpoint") {
     requireAgreement(message, { node: subject.node }, body);
   } else if (subject.kind === "blame" && body.type === "misbehaviour") {
     requireAgreement(message, { client: subject.client, node: subject.node }, body);

@@ -123,10 +123,10 @@ export function nodeConsumers(node: string): [StreamName, Partial<ConsumerConfig
     max_ack_pending: 1024,
   };
   return [
-    // A node that joins later has no business with requests from before.
+    // From the first one on, also for a node that joins later: its checkpoints are over all of them.
     [
       streamNames.requests,
-      { ...common, filter_subject: allRequests, deliver_policy: DeliverPolicy.New },
+      { ...common, filter_subject: allRequests, deliver_policy: DeliverPolicy.All },
     ],
     [
       streamNames.deals,

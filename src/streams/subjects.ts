@@ -23,6 +23,8 @@ export type Subject =
   | { kind: "share"; node: string; client: string; session: string; rid: string }
   | { kind: "client-audit"; client: string; session: string }
   | { kind: "node-audit"; node: string }
+  /** Of its own, so that the newest checkpoint can be asked for. */
+  | { kind: "node-checkpoint"; node: string }
   | { kind: "operator-audit"; operator: string }
   /** What a client says of a node, and an operator's word that this is settled. */
   | { kind: "blame"; client: string; node: string }
@@ -43,6 +45,8 @@ export function formatSubject(subject: Subject): string {
       return join("audit.client", subject.client, subject.session);
     case "node-audit":
       return join("audit.node", subject.node);
+    case "node-checkpoint":
+      return join("audit.node", subject.node, "checkpoint");
     case "operator-audit":
       return join("audit.operator", subject.operator);
     case "blame":
@@ -78,6 +82,9 @@ export function parseSubject(text: string): Subject {
     }
     if (kind === "audit" && a === "node" && tokens.length === 5) {
       return { kind: "node-audit", node: b };
+    }
+    if (kind === "audit" && a === "node" && c === "checkpoint" && tokens.length === 6) {
+      return { kind: "node-checkpoint", node: b };
     }
     if (kind === "audit" && a === "operator" && tokens.length === 5) {
       return { kind: "operator-audit", operator: b };

@@ -244,7 +244,7 @@ describe("parts of the client on a bus", () => {
       log: silentLogger,
       signal: early.signal,
       handle: ({ ack }) => ack(),
-      ignore: () => undefined,
+      ignore: (_, junk) => junk.ack(),
     });
     early.abort();
     await ended;

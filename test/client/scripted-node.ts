@@ -93,7 +93,7 @@ export class ScriptedNode {
       ...common,
       stream: streamNames.requests,
       signal,
-      ignore: () => undefined,
+      ignore: (_, junk) => junk.ack(),
       handle: ({ message, ack }) => {
         ack();
         if (this.#seen.has(message.hash)) return;
@@ -108,7 +108,7 @@ export class ScriptedNode {
       ...common,
       stream: streamNames.deals,
       signal,
-      ignore: () => undefined,
+      ignore: (_, junk) => junk.ack(),
       handle: ({ message, ack }) => {
         ack();
         void this.#open(readSealedShare(message));

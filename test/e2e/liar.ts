@@ -157,7 +157,7 @@ export class Liar {
       consumer: nodeConsumer(name),
       log: silentLogger,
       signal: this.#stop.signal,
-      ignore: () => {},
+      ignore: (_, junk) => junk.ack(),
       handle: ({ message, ack }) => {
         ack();
         this.#answer(message);

@@ -171,6 +171,30 @@ export const examples: Readonly<Record<string, Example>> = {
     subject: "thsm.v1.audit.node.n1",
     body: { version: 1, type: "node-started", node: "n1", boot: id, time, ...chain },
   },
+  checkpoint: {
+    subject: "thsm.v1.audit.node.n1.checkpoint",
+    body: {
+      version: 1,
+      type: "checkpoint",
+      node: "n1",
+      size: 1,
+      note: `test/THSM_REQ\n1\n${"A".repeat(43)}=\n\n\u2014 test/n1 ${"A".repeat(91)}=\n`,
+      time,
+      ...chain,
+    },
+  },
+  inconsistent: {
+    subject: "thsm.v1.audit.node.n1",
+    body: {
+      version: 1,
+      type: "inconsistent",
+      node: "n1",
+      seq: 7,
+      reason: "another entry 7 than before",
+      time,
+      ...chain,
+    },
+  },
   ignored: {
     subject: "thsm.v1.audit.node.n1",
     body: {

@@ -46,6 +46,7 @@ function read(message: SignedMessage): unknown {
       return readHeartbeat(message);
     case "client-audit":
     case "node-audit":
+    case "node-checkpoint":
     case "operator-audit":
     case "blame":
     case "clear":
@@ -86,7 +87,7 @@ const hostile = [
   "2026-02-30T00:00:00.000Z",
 ];
 /** Texts for people, where anything short goes. */
-const free = new Set(["label", "reason", "application", "text"]);
+const free = new Set(["label", "reason", "application", "text", "note"]);
 
 describe("messages", () => {
   for (const [name, example] of Object.entries(examples)) {
@@ -187,6 +188,7 @@ describe("subjects", () => {
     }),
     fc.record({ kind: fc.constant("client-audit" as const), client: token, session: token }),
     fc.record({ kind: fc.constant("node-audit" as const), node: token }),
+    fc.record({ kind: fc.constant("node-checkpoint" as const), node: token }),
     fc.record({ kind: fc.constant("operator-audit" as const), operator: token }),
     fc.record({ kind: fc.constant("key" as const), key: token }),
     fc.record({ kind: fc.constant("deal" as const), node: token, key: token }),

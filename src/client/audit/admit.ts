@@ -205,7 +205,8 @@ function namedByBody(body: object | undefined): Pick<Member, "role" | "name"> | 
 
 function namedBySubject(text: string): Pick<Member, "role" | "name"> | undefined {
   const subject = parseSubject(text);
-  if (subject.kind === "node-audit") return { role: "node", name: subject.node };
+  if (subject.kind === "node-audit" || subject.kind === "node-checkpoint")
+    return { role: "node", name: subject.node };
   if (subject.kind === "client-audit") return { role: "client", name: subject.client };
   if (subject.kind === "operator-audit" || subject.kind === "clear") {
     return { role: "operator", name: subject.operator };

@@ -3,6 +3,7 @@
  * Signatures of messages and the arithmetic of signings are done elsewhere; what came out comes in again
  * in the same order, so that the same history always tells the same.
  */
+import type { Note } from "../../checkpoint/note.js";
 import { HsmError } from "../../errors.js";
 import type { Cluster } from "../../identity/cluster.js";
 import type { AuditEvent } from "../../streams/audit-events.js";
@@ -15,6 +16,7 @@ import type { TokenObjectEvent } from "../../streams/objects.js";
 import { TokenObjects } from "../../streams/token-objects.js";
 import { admit, type Admitted, type ChainOwner, type Opened } from "./admit.js";
 import { Chain, type ChainEnd } from "./chain.js";
+import { CheckpointCheck } from "./checkpoints.js";
 import {
   isAbsence,
   toFinding,
@@ -45,6 +47,8 @@ export interface AuditOptions {
   readonly onMark?: (mark: Mark) => void;
   /** What is to be told of. Every message is read and checked all the same. Default: everything. */
   readonly scope?: AuditScope;
+  /** Checkpoints that were kept elsewhere: the history must still hold all that they are over. */
+  readonly checkpoints?: readonly Note[];
   /** Whether every admitted message is an item too. Default false. */
   readonly events?: boolean;
   /** Whether every judged signing is an item too. Default false. */
@@ -128,6 +132,7 @@ export class Audit {
   readonly #sessions: Sessions;
   readonly #signings: Signings;
   readonly #blames: Blames;
+  readonly #checkpoints: CheckpointCheck;
   /** Test signatures that verify: request id → key. */
   readonly #tested = new Map<string, string>();
   #items: AuditItem[] = [];
@@ -159,6 +164,7 @@ export class Audit {
     this.#objects = new TokenObjects(cluster);
     this.#sessions = new Sessions(this.report);
     this.#blames = new Blames(cluster, this.report);
+    this.#checkpoints = new CheckpointCheck(cluster, this.report);
     this.#signings = new Signings({
       keys: this.#keys,
       report: this.report,
@@ -220,6 +226,9 @@ export class Audit {
     this.#sequences[stream].see(entry.seq);
     this.#positions?.see(stream, entry);
     if (!hasTrueClaim) this.#again[stream].push(entry.seq);
+    if (stream === "THSM_REQ") {
+      this.#checkpoints.entry(entry.seq, "message" in entry ? entry.message.hash : undefined);
+    }
     const admitted = admit(opened, hasTrueClaim, this.report);
     if (admitted === undefined) return;
     const { link, message } = admitted;
@@ -296,6 +305,7 @@ export class Audit {
   /** After the last verdict: what only the whole history shows. */
   close(): void {
     this.#sessions.finish();
+    this.#checkpoints.finish(this.#options.checkpoints ?? []);
     for (const { owner, chain } of this.#chains.values()) {
       const end = chain.finish();
       if (end !== undefined && "node" in owner.whose) {
@@ -401,6 +411,18 @@ export class Audit {
       case "result":
       case "failure":
         this.#signings.closing({ message, body });
+        return;
+      case "checkpoint":
+        this.#checkpoints.event({ message, body });
+        return;
+      case "inconsistent":
+        this.report({
+          code: "AUDIT_NODE_INCONSISTENT",
+          stream: "THSM_AUDIT",
+          seq: [message.seq],
+          node: body.node,
+          text: `node ${body.node} signs no checkpoint any more since ${body.time}: ${body.reason}`,
+        });
         return;
       case "node-started":
       case "ignored":

@@ -45,6 +45,17 @@ export const severities = {
   AUDIT_REQUEST_UNKNOWN_KEY: "note",
   AUDIT_REQUEST_WITHOUT_RESULT: "note",
 
+  /** A checkpoint that its node has not signed, or that is none. */
+  AUDIT_CHECKPOINT_BAD: "finding",
+  /** A node has seen other requests than are stored. */
+  AUDIT_CHECKPOINT_WRONG_ROOT: "finding",
+  /** A node has seen more requests than are stored: the history's end was cut off. */
+  AUDIT_CHECKPOINT_BEYOND_STREAM: "finding",
+  /** A checkpoint kept elsewhere is signed by a node whose record lacks it: cut off or replaced. */
+  AUDIT_CHECKPOINT_NOT_RECORDED: "finding",
+  /** A node says that THSM_REQ showed it another history than before. */
+  AUDIT_NODE_INCONSISTENT: "finding",
+
   AUDIT_SHARE_WITHOUT_REQUEST: "finding",
   /** A share binds itself to another message, or another place of it, than is stored. */
   AUDIT_SHARE_WRONG_REQUEST_HASH: "finding",
@@ -130,6 +141,7 @@ const absences: ReadonlySet<FindingCode> = new Set<FindingCode>([
   "AUDIT_CHAIN_GAP",
   "AUDIT_SESSION_NOT_OPENED",
   "AUDIT_SESSION_GAP",
+  "AUDIT_CHECKPOINT_BEYOND_STREAM",
   "AUDIT_REQUEST_WRONG_ATTEMPT",
   "AUDIT_SHARE_WITHOUT_REQUEST",
   "AUDIT_SIGNED_WITH_INACTIVE_KEY",

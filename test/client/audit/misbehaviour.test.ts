@@ -380,7 +380,7 @@ describe("what is only worth a note", () => {
     const { history, session } = begin();
     const asked = history.request(session);
     for (const party of asked.body.parties) history.answer(party, asked);
-    const later = { version: 2, type: "checkpoint", node: "ada", root: "…" };
+    const later = { version: 2, type: "reshared", node: "ada", root: "…" };
     history.storeChained("ada", "THSM_AUDIT", { kind: "node-audit", node: "ada" }, later);
     history.nodeStarted("ada");
     const { findings, summary } = await audited(history);

@@ -1,0 +1,51 @@
+/** @module `thsm audit checkpoint`: what to keep elsewhere, so that no history can be cut or replaced unseen. */
+import { readFile, writeFile } from "node:fs/promises";
+import type { Command } from "commander";
+import { parseNote, witnessedCheckpoint, type Note } from "../client/index.js";
+import { describeError, HsmError } from "../errors.js";
+import { withHistory, withSource, type SourceFlags } from "./audit-source.js";
+import { print, type GlobalOptions } from "./context.js";
+
+interface CheckpointFlags extends SourceFlags {
+  readonly out?: string;
+  readonly witnesses?: string;
+}
+
+export function addCheckpointCommand(program: Command, audit: Command): void {
+  withSource(audit.command("checkpoint"))
+    .description("the newest checkpoint that most nodes have signed, to keep elsewhere")
+    .option("--out <file>", "write it to a file instead of the terminal")
+    .option("--witnesses <n>", "how many nodes must agree (default: more than half)")
+    .addHelpText(
+      "after",
+      `
+Later, thsm audit verify --checkpoint FILE finds out whether all that it is over is still there.
+
+Example: thsm audit checkpoint --out 2026-03-01.checkpoint`,
+    )
+    .action(async (flags: CheckpointFlags) => {
+      await withHistory(flags, async ({ source, cluster }) => {
+        const nodes = cluster.members.filter(({ role }) => role === "node").length;
+        const witnesses = Number(flags.witnesses ?? Math.floor(nodes / 2) + 1);
+        if (!(Number.isInteger(witnesses) && witnesses >= 1 && witnesses <= nodes)) {
+          const text = `--witnesses takes a number from 1 to ${nodes}`;
+          throw new HsmError("ERR_INVALID_ARGUMENT", text);
+        }
+        const note = await witnessedCheckpoint(source, cluster, witnesses);
+        const { out } = flags;
+        if (out !== undefined) await writeFile(out, note);
+        const text = out === undefined ? note.trimEnd() : `checkpoint written to ${out}`;
+        print(program.opts<GlobalOptions>(), { note }, text);
+      });
+    });
+}
+
+/** The checkpoints in the file that a flag names. @throws HsmError `ERR_INVALID_ARGUMENT` */
+export async function readCheckpoints(path: string | undefined): Promise<Note[]> {
+  if (path === undefined) return [];
+  try {
+    return [parseNote(await readFile(path, "utf8"))];
+  } catch (cause) {
+    throw new HsmError("ERR_INVALID_ARGUMENT", `${path}: ${describeError(cause)}`, { cause });
+  }
+}

@@ -1,0 +1,207 @@
+/**
+ * @module Checkpoints against the stream: the tree over THSM_REQ as it is read, and every root that a node has
+ * signed of it, in the history itself or in a file that was kept elsewhere. A history that was cut at the same
+ * moment in all streams shows against such a file, and against nothing else. Costs 32 bytes a request.
+ */
+import {
+  isSignedBy,
+  leafOfMessage,
+  leafOfNothing,
+  nodeNoteKey,
+  originOf,
+  parseCheckpoint,
+  type Checkpoint,
+} from "../../checkpoint/checkpoint.js";
+import { GrowingTree, hashLength } from "../../checkpoint/merkle.js";
+import { formatNote, parseNote, type Note } from "../../checkpoint/note.js";
+import { describeError, HsmError } from "../../errors.js";
+import type { Cluster } from "../../identity/cluster.js";
+import type { NodeCheckpoint } from "../../streams/audit-events.js";
+import { readAuditEvent, verifySender } from "../../streams/open.js";
+import type { Read } from "./admit.js";
+import type { FindingCode, Report } from "./findings.js";
+import type { HistorySource } from "./sources.js";
+
+/** Somebody's word of a root: in the history at `seq`, or in a file. */
+interface Claim {
+  readonly size: number;
+  readonly root: string;
+  readonly seq: readonly number[];
+  readonly node?: string;
+  readonly who: string;
+}
+
+export class CheckpointCheck {
+  readonly #cluster: Cluster;
+  readonly #report: Report;
+  #leaves = Buffer.alloc(hashLength * 1024);
+  #size = 0;
+  readonly #claims: Claim[] = [];
+  /** Text and node's name of every checkpoint event. */
+  readonly #recorded = new Set<string>();
+
+  constructor(cluster: Cluster, report: Report) {
+    this.#cluster = cluster;
+    this.#report = report;
+  }
+
+  /** An entry of THSM_REQ, in order; `hash` is undefined for what is no message of ours. */
+  entry(seq: number, hash: string | undefined): void {
+    if (seq <= this.#size) return;
+    while (this.#size < seq - 1) this.#append(leafOfNothing);
+    this.#append(hash === undefined ? leafOfNothing : leafOfMessage(hash));
+  }
+
+  event({ message, body: { node, size, note, time } }: Read<NodeCheckpoint>): void {
+    const who = `node ${node} at ${time}`;
+    const where = { seq: [message.seq], node, who };
+    try {
+      const read = parseNote(note);
+      const checkpoint = this.#checkpointIn(read);
+      if (checkpoint.size !== size || !this.#signersOf(read).includes(node)) {
+        throw new HsmError(
+          "ERR_INVALID_SIGNATURE",
+          `it is not ${node}'s, or not of ${size} requests`,
+        );
+      }
+      this.#recorded.add(`${node} ${read.text}`);
+      this.#claims.push({ ...where, size, root: hexOf(checkpoint.root) });
+    } catch (error) {
+      const why = describeError(error);
+      this.#tell("AUDIT_CHECKPOINT_BAD", { ...where, size, root: "" }, `is no checkpoint: ${why}`);
+    }
+  }
+
+  /** After the last entry. `kept`: checkpoints from elsewhere. */
+  finish(kept: readonly Note[]): void {
+    const files = kept.map((note) => this.#kept(note)).filter((claim) => claim !== undefined);
+    const claims = [...this.#claims, ...files];
+    const tree = new GrowingTree();
+    for (const claim of claims.toSorted((one, other) => one.size - other.size)) {
+      if (claim.size > this.#size) {
+        const what = `is over ${claim.size} requests, THSM_REQ has ${this.#size}: its end is gone`;
+        this.#tell("AUDIT_CHECKPOINT_BEYOND_STREAM", claim, what);
+        continue;
+      }
+      while (tree.size < claim.size) {
+        tree.append(this.#leaves.subarray(tree.size * hashLength, (tree.size + 1) * hashLength));
+      }
+      const root = hexOf(tree.root());
+      if (root === claim.root) continue;
+      const what = `of ${claim.size} requests has the root ${claim.root}, THSM_REQ has ${root}`;
+      this.#tell("AUDIT_CHECKPOINT_WRONG_ROOT", claim, what);
+    }
+  }
+
+  #kept(note: Note): Claim | undefined {
+    const who = "a checkpoint kept elsewhere";
+    const claim = { seq: [], who, size: 0, root: "" };
+    try {
+      const { size, root } = this.#checkpointIn(note);
+      const signers = this.#signersOf(note);
+      if (signers.length === 0) {
+        throw new HsmError("ERR_INVALID_SIGNATURE", "no node of the cluster has signed it");
+      }
+      for (const node of signers) {
+        if (this.#recorded.has(`${node} ${note.text}`)) continue;
+        const what = `of ${size} requests is signed by node ${node}, which recorded none such`;
+        this.#tell("AUDIT_CHECKPOINT_NOT_RECORDED", { ...claim, node }, what);
+      }
+      return { ...claim, size, root: hexOf(root) };
+    } catch (error) {
+      this.#tell("AUDIT_CHECKPOINT_BAD", claim, `is none: ${describeError(error)}`);
+      return undefined;
+    }
+  }
+
+  #checkpointIn({ text }: Note): Checkpoint {
+    const checkpoint = parseCheckpoint(text);
+    const origin = originOf(this.#cluster.name);
+    if (checkpoint.origin !== origin) {
+      throw new HsmError("ERR_INVALID_ARGUMENT", `it is of ${checkpoint.origin}, not of ${origin}`);
+    }
+    return checkpoint;
+  }
+
+  #signersOf(note: Note): string[] {
+    return this.#cluster.members
+      .filter(({ role }) => role === "node")
+      .filter(({ name, identity }) =>
+        isSignedBy(note, nodeNoteKey(this.#cluster.name, name, identity)),
+      )
+      .map(({ name }) => name);
+  }
+
+  #append(leaf: Buffer): void {
+    if ((this.#size + 1) * hashLength > this.#leaves.length) {
+      const grown = Buffer.alloc(hashLength * Math.ceil((this.#size + 1) * 1.25));
+      this.#leaves.copy(grown);
+      this.#leaves = grown;
+    }
+    leaf.copy(this.#leaves, this.#size++ * hashLength);
+  }
+
+  #tell(code: FindingCode, { seq, node, who }: Claim, what: string): void {
+    this.#report({
+      code,
+      stream: "THSM_AUDIT",
+      seq,
+      ...(node === undefined ? {} : { node }),
+      text: `${seq.length > 0 ? `the checkpoint of ${who}` : who} ${what}`,
+    });
+  }
+}
+
+/**
+ * The checkpoints on which at least `threshold` nodes agree, the newest first, each as one note with the lines
+ * of all of them: what to keep elsewhere. `notes`: of events, by node.
+ */
+function witnessed(notes: readonly Note[], threshold: number): string[] {
+  const byText = new Map<string, Map<string, Note["signatures"][number]>>();
+  for (const { text, signatures } of notes) {
+    const lines = byText.get(text) ?? new Map<string, Note["signatures"][number]>();
+    for (const line of signatures) lines.set(line.name, line);
+    byText.set(text, lines);
+  }
+  return [...byText]
+    .filter(([, lines]) => lines.size >= threshold)
+    .toSorted(([one], [other]) => parseCheckpoint(other).size - parseCheckpoint(one).size)
+    .map(([text, lines]) => formatNote({ text, signatures: [...lines.values()] }));
+}
+
+/**
+ * The newest checkpoint on which `threshold` nodes agree, as the bytes of a note.
+ * @throws HsmError `ERR_QUORUM_NOT_REACHED` when there is none
+ */
+export async function witnessedCheckpoint(
+  source: HistorySource,
+  cluster: Cluster,
+  threshold: number,
+): Promise<string> {
+  const notes: Note[] = [];
+  for await (const entry of source.entries("THSM_AUDIT")) {
+    if (!("message" in entry) || !entry.message.subject.endsWith(".checkpoint")) continue;
+    try {
+      const body = readAuditEvent(entry.message);
+      if (body?.type !== "checkpoint") continue;
+      const { identity } = verifySender(cluster, entry.message, body, "node");
+      const note = parseNote(body.note);
+      if (parseCheckpoint(note.text).origin !== originOf(cluster.name)) continue;
+      const key = nodeNoteKey(cluster.name, body.node, identity);
+      if (isSignedBy(note, key) && note.signatures.length === 1) notes.push(note);
+    } catch (error) {
+      // Anybody's bytes: the audit tells of them, here they are nobody's checkpoint.
+      if (!(error instanceof HsmError)) throw error;
+    }
+  }
+  const [newest] = witnessed(notes, threshold);
+  if (newest !== undefined) return newest;
+  throw new HsmError(
+    "ERR_QUORUM_NOT_REACHED",
+    `no checkpoint is signed by ${threshold} nodes yet: wait for an interval to end, or see thsm audit verify`,
+  );
+}
+
+function hexOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("hex");
+}

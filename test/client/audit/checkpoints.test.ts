@@ -1,0 +1,117 @@
+/** @module Checkpoints in a history and beside it: what an owner of the store can no longer hide. */
+import { expect } from "chai";
+import {
+  checkpointText,
+  leafOfMessage,
+  nodeNoteKey,
+  originOf,
+  signCheckpoint,
+} from "../../../src/checkpoint/checkpoint.js";
+import { GrowingTree } from "../../../src/checkpoint/merkle.js";
+import { formatNote, parseNote, type Note } from "../../../src/checkpoint/note.js";
+import { witnessedCheckpoint } from "../../../src/client/audit/checkpoints.js";
+import { keptStreams } from "../../../src/client/audit/sources.js";
+import { assembleMessage } from "../../../src/streams/envelope.js";
+import { failure } from "../../support/errors.js";
+import { audited, memoryHistory } from "./audited.js";
+import { honestHistory, type HistoryBuilder } from "./history.js";
+
+function noteOf(history: HistoryBuilder, node: string, size: number, spoil = 0): Note {
+  const tree = new GrowingTree();
+  for (const { subject, payload, signature } of history.streams.THSM_REQ.slice(0, size)) {
+    tree.append(leafOfMessage(assembleMessage("THSM_REQ", subject, payload, signature).hash));
+  }
+  const root = tree.root();
+  root[0] = (root[0] ?? 0) ^ spoil;
+  const key = history.identity(node);
+  const text = checkpointText({ origin: originOf(history.cluster.name), size, root });
+  const noteKey = nodeNoteKey(history.cluster.name, node, key.publicKey);
+  return { text, signatures: [signCheckpoint(text, noteKey, key)] };
+}
+
+function publish(history: HistoryBuilder, node: string, note: Note, size: number): void {
+  const body = { version: 1, type: "checkpoint", node, size, note: formatNote(note) };
+  const subject = { kind: "node-checkpoint", node } as const;
+  history.storeChained(node, "THSM_AUDIT", subject, { ...body, time: history.time() });
+}
+
+/** An honest history whose nodes have signed all of its requests. */
+function begin(): { history: HistoryBuilder; size: number } {
+  const history = honestHistory();
+  const size = history.streams.THSM_REQ.length;
+  for (const node of history.nodes) publish(history, node, noteOf(history, node, size), size);
+  return { history, size };
+}
+
+describe("checkpoints", () => {
+  it("of honest nodes fit, and are one note with the lines of those who agree", async () => {
+    const { history, size } = begin();
+    publish(history, "ada", noteOf(history, "ada", 3), 3);
+    const note = await witnessedCheckpoint(memoryHistory(history.streams), history.cluster, 2);
+    const kept = parseNote(note);
+    expect(kept.text.split("\n")[1]).to.equal(String(size));
+    expect(kept.signatures.map(({ name }) => name)).to.deep.equal([
+      "test/ada",
+      "test/bob",
+      "test/cyd",
+    ]);
+    expect((await audited(history, { checkpoints: [kept] })).codes).to.deep.equal([]);
+    const many = witnessedCheckpoint(memoryHistory(history.streams), history.cluster, 4);
+    await failure(many, "ERR_QUORUM_NOT_REACHED");
+  });
+
+  it("name the node that has seen another history, or signs what is no checkpoint", async () => {
+    const { history, size } = begin();
+    publish(history, "bob", noteOf(history, "bob", 4, 1), 4);
+    publish(history, "cyd", noteOf(history, "ada", size), size);
+    const { codes, findings } = await audited(history);
+    expect(codes).to.deep.equal(["AUDIT_CHECKPOINT_BAD", "AUDIT_CHECKPOINT_WRONG_ROOT"]);
+    const named = findings.filter(({ code }) => codes.includes(code));
+    expect(named.map(({ node }) => node)).to.have.members(["bob", "cyd"]);
+  });
+
+  it("tell that a node refuses because of another history", async () => {
+    const { history } = begin();
+    const body = {
+      version: 1,
+      type: "inconsistent",
+      node: "ada",
+      seq: 3,
+      reason: "another entry 3",
+    };
+    const subject = { kind: "node-audit", node: "ada" } as const;
+    history.storeChained("ada", "THSM_AUDIT", subject, { ...body, time: history.time() });
+    expect((await audited(history)).codes).to.deep.equal(["AUDIT_NODE_INCONSISTENT"]);
+  });
+
+  it("kept elsewhere show a cut of all streams at one moment", async () => {
+    const { history, size } = begin();
+    const kept = parseNote(
+      await witnessedCheckpoint(memoryHistory(history.streams), history.cluster, 2),
+    );
+    const moment = history.streams.THSM_REQ.at(4)?.time ?? "";
+    for (const stream of keptStreams) {
+      const before = history.streams[stream].filter(({ time }) => time < moment);
+      history.streams[stream] = before.map((stored, index) => ({ ...stored, seq: index + 1 }));
+    }
+    expect((await audited(history)).codes).to.deep.equal([]);
+    const { codes, findings } = await audited(history, { checkpoints: [kept] });
+    expect(codes).to.deep.equal([
+      "AUDIT_CHECKPOINT_BEYOND_STREAM",
+      "AUDIT_CHECKPOINT_NOT_RECORDED",
+    ]);
+    const cut = findings.find(({ code }) => code === "AUDIT_CHECKPOINT_BEYOND_STREAM");
+    expect(cut?.text).to.contain(`is over ${size} requests, THSM_REQ has 4`);
+  });
+
+  it("of strangers and of other clusters are none", async () => {
+    const { history, size } = begin();
+    const note = noteOf(history, "ada", size);
+    const stranger = noteOf(history, "knot", size);
+    const elsewhere = { ...note, text: note.text.replace("test/", "other/") };
+    for (const wrong of [stranger, elsewhere, { ...note, text: "hello\n" }]) {
+      const { codes } = await audited(history, { checkpoints: [wrong] });
+      expect(codes).to.deep.equal(["AUDIT_CHECKPOINT_BAD"]);
+    }
+  });
+});
