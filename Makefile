@@ -50,6 +50,7 @@ install-programs:
 	install -D -m 644 packaging/sysusers.conf "$(DESTDIR)$(PREFIX)/lib/sysusers.d/threshold-hsm.conf"
 	install -D -m 644 -t "$(DESTDIR)$(DOC)/examples" packaging/examples/pkcs11d.toml examples/*
 	install -D -m 644 -t "$(DESTDIR)$(DOC)" docs/*.md CHANGELOG.md
+	install -D -m 644 -t "$(DESTDIR)$(DOC)/guides" docs/guides/*.md
 
 # Configuration and data stay.
 uninstall:

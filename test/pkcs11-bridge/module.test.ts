@@ -1,10 +1,10 @@
 import { expect } from "chai";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
-import { Bench, buildModule, finished } from "./harness.js";
+import { Bench, buildModule, finished, modulePath, pin } from "./harness.js";
 
 const isSlow = process.env["SLOW"] === "1";
 
@@ -107,6 +107,28 @@ describe("the PKCS#11 module", function () {
     bench.resumeDaemon();
     expect(code, stderr).to.equal(0);
     expect(Date.now() - startedAt).to.be.within(3500, 6000);
+  });
+
+  it("does not wait out its timeout for a socket that it may not use, and says what to do", async () => {
+    bench.environment["THSM_PKCS11_TIMEOUT"] = "45";
+    await bench.startDaemon();
+    // Root gets through before the daemon has set the mode.
+    while ((statSync(bench.socket).mode & 0o777) === 0) await delay(10);
+    chmodSync(bench.socket, 0);
+    // Root may connect to anything, unless it is root in name only.
+    const nobody = process.getuid?.() === 0 ? ["setpriv", "--bounding-set=-all"] : ["env"];
+    const [program, ...parameters] = [...nobody, "pkcs11-tool", "--module", modulePath];
+    const startedAt = Date.now();
+    const { code, stderr } = await bench.run(program, [
+      ...parameters,
+      "--login",
+      "--pin",
+      pin,
+      "-O",
+    ]);
+    expect(code, stderr).to.equal(1);
+    expect(stderr).to.contain("may not connect to the daemon's socket");
+    expect(Date.now() - startedAt).to.be.within(5000, 40_000);
   });
 
   it("wakes calls that wait when the application finalizes", async () => {

@@ -159,10 +159,12 @@ enum acquired pool_acquire(uint64_t generation, int64_t deadline, struct connect
   if (!dial || result != ACQUIRED) return result;
 
   enum greeting greeting = GREETING_NONE;
-  if (socket_connect(connection->fd, path) == IO_OK) greeting = hello(connection->fd, id, deadline);
+  enum io connected = socket_connect(connection->fd, path);
+  if (connected == IO_OK) greeting = hello(connection->fd, id, deadline);
   explicit_bzero(id, sizeof id);
   if (greeting == GREETING_WELCOME) return ACQUIRED;
   pool_discard(connection);
+  if (connected == IO_DENIED) return ACQUIRE_DENIED;
   return greeting == GREETING_INCOMPATIBLE ? ACQUIRE_INCOMPATIBLE : ACQUIRE_UNREACHABLE;
 }
 

@@ -12,6 +12,8 @@
 #include "socket.h"
 
 enum { FRAME_MAX = 1024 * 1024, REPLY_HEADER = 9 };
+/* A daemon that starts opens its socket to others a moment after it made it. */
+enum { DENIED_MS = 5000 };
 enum { DELAY_FIRST_MS = 20, DELAY_MAX_MS = 500 };
 enum kind { KIND_FINAL = 0, KIND_WORKING = 1, KIND_RETRY = 2 };
 enum outcome { ANSWERED, ASKED_TO_RETRY, BROKEN };
@@ -96,10 +98,26 @@ static void note_answer(void)
   if (atomic_load(&outage) && atomic_exchange(&outage, false)) log_line("the daemon answers again");
 }
 
+/* Whether it has been so for long enough not to wait for anything better. */
+static bool stays_denied(enum acquired acquired, int64_t *since)
+{
+  if (acquired != ACQUIRE_DENIED) *since = 0;
+  else if (*since == 0) *since = clock_now();
+  return *since != 0 && clock_now() - *since >= DENIED_MS;
+}
+
+static CK_RV denied(void)
+{
+  log_line("this process may not connect to the daemon's socket: put its user into the socket's group, "
+           "and see socketMode in pkcs11d.toml");
+  return CKR_DEVICE_ERROR;
+}
+
 CK_RV rpc_call(uint64_t generation, struct call *call, struct reply *reply)
 {
   int64_t deadline = clock_now() + call->timeout_ms;
   int64_t delay = DELAY_FIRST_MS;
+  int64_t denied_since = 0;
   *reply = (struct reply){0};
   call->resent = false;
 
@@ -109,6 +127,7 @@ CK_RV rpc_call(uint64_t generation, struct call *call, struct reply *reply)
     enum acquired acquired = pool_acquire(generation, deadline, &connection);
     if (acquired == ACQUIRE_CLOSED) return CKR_CRYPTOKI_NOT_INITIALIZED;
     if (acquired == ACQUIRE_INCOMPATIBLE) return CKR_DEVICE_ERROR;
+    if (stays_denied(acquired, &denied_since)) return denied();
     if (acquired == ACQUIRED) {
       enum outcome outcome = exchange(connection.fd, call, deadline, reply, &code);
       if (outcome == BROKEN) pool_discard(&connection);

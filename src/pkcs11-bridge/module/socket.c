@@ -28,7 +28,8 @@ enum io socket_connect(int fd, const char *path)
   if (length >= sizeof address.sun_path) return IO_BROKEN;
   memcpy(address.sun_path, path, length);
   /* Unix sockets connect at once or not at all: EAGAIN means that the backlog is full. */
-  return connect(fd, (const struct sockaddr *)&address, sizeof address) == 0 ? IO_OK : IO_BROKEN;
+  if (connect(fd, (const struct sockaddr *)&address, sizeof address) == 0) return IO_OK;
+  return errno == EACCES || errno == EPERM ? IO_DENIED : IO_BROKEN;
 }
 
 static enum io wait_for(int fd, short events, int64_t deadline)

@@ -6,10 +6,11 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-enum io { IO_OK, IO_TIMEOUT, IO_BROKEN };
+enum io { IO_OK, IO_TIMEOUT, IO_BROKEN, IO_DENIED };
 
 /* A non-blocking socket, not yet connected; −1 when there is none to be had. */
 int socket_create(void);
+/* IO_DENIED: this process may not connect there. */
 enum io socket_connect(int fd, const char *path);
 /* Sends all the pieces, or fails. The pieces are used up. */
 enum io socket_send(int fd, struct iovec *pieces, size_t count, int64_t deadline);

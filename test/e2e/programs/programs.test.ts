@@ -1,0 +1,252 @@
+/**
+ * @module Programs that know nothing of us, on a machine that the Debian packages were installed on,
+ * against one cluster of five nodes. Everything they do is what docs/guides tells to do.
+ */
+import { expect } from "chai";
+import { userInfo } from "node:os";
+import { cpSync, readFileSync, writeFileSync, appendFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { fileURLToPath } from "node:url";
+import { findProgram } from "../../../src/cli/programs.js";
+import { run, succeed } from "../../support/run.js";
+import { TestCluster } from "../cluster.js";
+import { until } from "../until.js";
+import { Guide } from "./guide.js";
+import { Machine } from "./machine.js";
+import { CompatibilityTable } from "./table.js";
+
+const buildDeb = fileURLToPath(new URL("../../../../packaging/build-deb", import.meta.url));
+
+describe("programs of Debian", function () {
+  this.timeout(300_000);
+  const table = new CompatibilityTable();
+  let cluster: TestCluster;
+  let machine: Machine;
+
+  before(async () => {
+    cluster = await TestCluster.start();
+    // What ods-hsmspeed and ods-hsmutil sign with.
+    appendFileSync(`${cluster.dir}/client/pkcs11d.toml`, "\nallowSha1 = true\n");
+    await cluster.processes.stop("pkcs11d");
+    await cluster.up();
+    const env = { ...cluster.env };
+    for (const name of Object.keys(env)) if (name.startsWith("THSM_P")) delete env[name];
+    delete env["THSM_CONFIG"];
+    machine = await Machine.start(cluster.path("m"), env, (child) => cluster.adopt(child));
+  });
+  after(() => cluster.close());
+
+  /** Another guide on the same machine. */
+  const guide = (name: string, changes: Record<string, string> = {}): Guide =>
+    new Guide(name, cluster, machine, changes);
+
+  /** What a program says of its version, without its name. */
+  const version =
+    (pattern: RegExp, program: string, ...parameters: string[]) =>
+    async (): Promise<string> => {
+      const { text } = await run(findProgram(program) ?? program, parameters);
+      return pattern.exec(text)?.[1] ?? "";
+    };
+  /** For programs that do not tell. */
+  const packaged = (name: string) => async (): Promise<string> =>
+    (await run("dpkg-query", ["-W", "-f=${Version}", name])).text;
+
+  describe("The packages", () => {
+    it("are built, and install without enabling anything", async () => {
+      const { stdout } = await succeed(buildDeb, [cluster.path("deb")]);
+      const files = stdout.toString("utf8").trim().split("\n");
+      expect(files).to.have.length(2);
+      await machine.succeed("dpkg", ["--install", ...files]);
+      cpSync(`${cluster.dir}/client`, cluster.path("m", "etc", "thsm"), { recursive: true });
+      const conf = readFileSync(`${cluster.dir}/pkcs11.conf`, "utf8");
+      writeFileSync(cluster.path("m", "etc", "thsm", "pkcs11.conf"), conf);
+      const { text } = await machine.succeed("thsm-pkcs11d", ["--check"]);
+      expect(text).not.to.contain("BAD");
+      await machine.succeed("thsm-node", ["--help"]);
+      expect((await machine.succeed("id", ["thsm"])).text).to.contain("(thsm)");
+      const enabled = await machine.run("find", ["/etc/systemd", "-name", "thsm*"]);
+      expect(enabled.text).to.equal("");
+    });
+  });
+
+  describe("Tools", () => {
+    const opensc = packaged("opensc");
+    const gnutls = version(/p11tool ([\d.]+)/, "p11tool", "--version");
+
+    // First, for it tries every key that there is.
+    table.row("pkcs11-tool", opensc, "--test", async () => {
+      expect(await guide("tools").follow("The test of pkcs11-tool")).to.contain("No errors");
+    });
+    table.row("p11tool, pkcs11-tool", opensc, "list tokens, mechanisms and objects", async () => {
+      const text = await guide("tools").follow("Look at the token");
+      expect(text).to.contain("Label: dns").and.to.contain("SHA256-RSA-PKCS");
+    });
+    table.row("pkcs11-tool", opensc, "--keypairgen --sign --verify --delete-object", async () => {
+      const text = await guide("tools").follow("Make a key and sign");
+      expect(text).to.contain("Signature is valid").and.to.contain("Verified OK");
+    });
+    table.row("p11tool", gnutls, "--generate-privkey --test-sign --delete", async () => {
+      const text = await guide("tools").follow("Make a key with p11tool");
+      expect(text).to.contain("Verifying against public key in the token... ok");
+    });
+  });
+
+  describe("TLS", () => {
+    const openssl = version(/OpenSSL ([\w.]+)/, "openssl", "version");
+    const gnutls = version(/gnutls-serv ([\d.]+)/, "gnutls-serv", "--version");
+    const nginx = version(/nginx\/([\d.]+)/, "nginx", "-v");
+    let changes: Record<string, string>;
+    const follow = (title: string): Promise<string> => guide("openssl", changes).follow(title);
+
+    before(async () => {
+      const [one, two, three] = [await freePort(), await freePort(), await freePort()];
+      changes = { "8443": String(one), "9443": String(two), "7443": String(three) };
+      await follow("Make a key");
+      await follow("Tell OpenSSL about the engine");
+    });
+
+    table.row(
+      "OpenSSL with its engine",
+      openssl,
+      "dgst -sign and -verify, PKCS #1 v1.5 and PSS",
+      async () => {
+        expect(await follow("Sign a file and verify")).to.contain("Verified OK");
+      },
+    );
+    table.row("OpenSSL with its engine", openssl, "req -x509", async () => {
+      expect(await follow("A self-signed certificate")).to.contain("www.pem: OK");
+    });
+    table.row("OpenSSL with its engine", openssl, "req -new", async () => {
+      expect(await follow("A certificate request")).to.contain("verify OK");
+    });
+    table.row("OpenSSL with its engine", openssl, "s_server, TLS 1.2 and 1.3", async () => {
+      await serve("A TLS server", "Connect to it", /ACCEPT/, /Verification: OK/);
+    });
+    table.row("GnuTLS", gnutls, "gnutls-serv", async () => {
+      const end = "Connect to that one";
+      await serve("A TLS server with GnuTLS", end, /IPv4 .*done/, /Handshake was completed/);
+    });
+    table.row("nginx with OpenSSL's engine", nginx, "HTTPS", async () => {
+      await serve("nginx", "Ask nginx", undefined, /signed by three of five/);
+    });
+
+    async function serve(
+      title: string,
+      client: string,
+      ready?: RegExp,
+      ok?: RegExp,
+    ): Promise<void> {
+      const server = await guide("openssl", changes).start(title);
+      try {
+        if (ready !== undefined) await until(title, () => ready.test(server.said));
+        let said = "";
+        await until(`${client}: ${said} ${server.said}`, async () => {
+          const { code, text } = await guide("openssl", changes).attempt(client);
+          said = text;
+          return code === 0 && (ok?.test(text) ?? true);
+        });
+      } finally {
+        await server.stop();
+      }
+    }
+  });
+
+  describe("SSH", () => {
+    const ssh = version(/OpenSSH_(\w[\w.]+)/, "ssh", "-V");
+    let port: number;
+
+    before(async () => {
+      port = await freePort();
+    });
+
+    table.row("OpenSSH", ssh, "ssh-keygen -D", async () => {
+      await guide("ssh").follow("Make a key and show it to the server");
+      expect(readFileSync(guide("ssh").path("authorized_keys"), "utf8")).to.match(
+        /^ssh-rsa .* ssh$/m,
+      );
+    });
+    table.row("OpenSSH", ssh, "ssh login", async () => {
+      const keys = guide("ssh");
+      await succeed("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", keys.path("host")]);
+      const config = `Port ${port}
+ListenAddress 127.0.0.1
+HostKey ${keys.path("host")}
+PidFile none
+AuthorizedKeysFile ${keys.path("authorized_keys")}
+AllowUsers ${userInfo().username}
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+StrictModes no
+UsePAM no
+`;
+      writeFileSync(keys.path("sshd_config"), config);
+      await machine.succeed("mkdir", ["-p", "/run/sshd"]);
+      const sshd = findProgram("sshd") ?? "sshd";
+      const child = machine.start(sshd, ["-D", "-e", "-f", keys.path("sshd_config")]);
+      cluster.adopt(child);
+      let said = "";
+      child.stderr?.on("data", (chunk: Buffer) => (said += chunk.toString("utf8")));
+      await until("sshd listens", () => said.includes("Server listening"));
+      const text = await guide("ssh", { "2222": String(port) }).follow("Log in");
+      expect(text).to.contain("logged in");
+      expect(said).to.contain("Accepted publickey");
+      child.kill();
+    });
+  });
+
+  describe("BIND", () => {
+    const bind = version(/keyfromlabel ([\d.]+)/, "dnssec-keyfromlabel", "-V");
+
+    table.row("BIND", bind, "dnssec-keyfromlabel -E pkcs11", async () => {
+      const { code, text } = await guide("bind").attempt("What Debian 12 says");
+      expect(code).not.to.equal(0);
+      expect(text).to.contain("fatal: failed to get key example.com/RSASHA256: no engine");
+      return 'cannot: "no engine"';
+    });
+  });
+
+  // bin/setup installs no JDK.
+  if (findProgram("java") !== undefined) {
+    describe("Java", () => {
+      const java = version(/version "([\w.]+)"/, "java", "-version");
+
+      table.row("Java SunPKCS11", java, "make a key, sign, verify", async () => {
+        const text = await guide("java").follow("Make a key, sign and verify");
+        expect(text).to.contain("SHA256withRSA true").and.to.contain("SHA512withRSA true");
+      });
+    });
+  }
+
+  // Last: mocha runs the tests of a suite before the suites in it.
+  describe("In the end", () => {
+    it("all are in docs/compatibility.md", () => table.check());
+
+    it("the history is clean", async () => {
+      const { code, text } = await cluster.thsm("audit", "verify");
+      expect(code, text).to.equal(0);
+    });
+
+    it("the packages go again, and take nothing of the administrator's along", async () => {
+      const names = ["threshold-hsm", "threshold-hsm-module"];
+      await machine.succeed("dpkg", ["--purge", ...names]);
+      const gone = [
+        "/usr/bin/thsm",
+        "/usr/lib/threshold-hsm",
+        "/usr/share/p11-kit/modules/threshold-hsm.module",
+      ];
+      for (const path of gone) {
+        expect((await machine.run("test", ["-e", path])).code, path).to.equal(1);
+      }
+      await machine.succeed("test", ["-e", "/etc/thsm/pkcs11.conf"]);
+    });
+  });
+});
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await new Promise((listening) => server.once("listening", listening));
+  const address = server.address();
+  await new Promise((closed) => server.close(closed));
+  if (address === null || typeof address === "string") throw new Error("no free port");
+  return address.port;
+}
