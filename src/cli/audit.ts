@@ -16,6 +16,8 @@ import { HsmError } from "../errors.js";
 import { readCluster } from "../identity/cluster.js";
 import { addCheckpointCommand, readCheckpoints } from "./audit-checkpoint.js";
 import { addExplainCommand } from "./audit-explain.js";
+import { addListCommand } from "./audit-list.js";
+import { addZoneCommand } from "./audit-zone.js";
 import {
   jobsOf,
   scopeOf,
@@ -152,4 +154,6 @@ Exit code: 0 the node is proven guilty, 3 it is not, 2 the file could not be rea
 
   addCheckpointCommand(program, audit);
   addExplainCommand(program, audit);
+  addZoneCommand(program, audit);
+  addListCommand(program, audit);
 }

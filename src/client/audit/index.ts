@@ -26,3 +26,17 @@ export { parseQuestion, questionsOfZone, type Question } from "./question.js";
 export { formatStory } from "./story-text.js";
 export type { AuditScope } from "./scope.js";
 export { replayHistory, verifyHistory, type VerifyOptions } from "./verify.js";
+export {
+  formatSigningLine,
+  listSignings,
+  type ListFilter,
+  type ListItem,
+  type SigningLine,
+} from "./list.js";
+export {
+  auditZone,
+  formatZoneReport,
+  type ZoneFinding,
+  type ZoneKeyReport,
+  type ZoneReport,
+} from "./zone.js";

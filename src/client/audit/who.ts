@@ -19,6 +19,11 @@ export class Who {
     return this.#keys.get(id);
   }
 
+  /** By its modulus, base64url. */
+  keyOf(modulus: string): KeyProposed | undefined {
+    return [...this.#keys.values()].find((one) => one.modulus === modulus);
+  }
+
   session(of: { readonly client: string; readonly session: string }): SessionOpened | undefined {
     return this.#sessions.get(sessionName(of));
   }
