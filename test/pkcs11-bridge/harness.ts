@@ -12,6 +12,7 @@ import type { FakeDaemonOptions } from "./fake-daemon.js";
 
 const root = fileURLToPath(new URL("../../../", import.meta.url));
 const build = join(root, "dist/test-module");
+export const moduleSources: string = join(root, "src/pkcs11-bridge/module");
 const run = promisify(execFile);
 
 export const pin = "1234";
@@ -22,8 +23,7 @@ const asanProgramPath = join(build, "asan/module-test");
 
 /** Builds everything that is out of date. Warnings are errors. */
 export async function buildModule(): Promise<void> {
-  const directory = join(root, "src/pkcs11-bridge/module");
-  await run("make", ["-s", "-C", directory, `BUILD=${build}`, "all", "asan"]);
+  await run("make", ["-s", "-C", moduleSources, `BUILD=${build}`, "all", "asan"]);
   const { stdout } = await run("pkg-config", ["--cflags", "p11-kit-1"]);
   const flags = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-g", stdout.trim()];
   const source = join(root, "test/pkcs11-bridge/module-test.c");

@@ -8,6 +8,8 @@
 
 /* How long a search may be held up by a daemon that is not well when there is an older list. */
 enum { REFRESH_MS = 2000 };
+/* Bytes of one list on the wire, some 70,000 objects: what is on the other side must not fill our memory. */
+enum { LIST_MAX = 64 * 1024 * 1024 };
 
 struct refresh {
   uint64_t generation;
@@ -16,6 +18,7 @@ struct refresh {
   uint8_t revision[REVISION_SIZE]; /* what the pages so far belong to */
   struct object_list list;
   uint32_t total;
+  size_t taken; /* bytes of all pages so far */
   bool unchanged;
 };
 
@@ -31,6 +34,7 @@ static CK_RV take_page(struct refresh *refresh, struct reader *body)
   /* The directory changed between two pages: begin anew. */
   if (refresh->list.count > 0 && memcmp(refresh->revision, revision, REVISION_SIZE) != 0) {
     list_clear(&refresh->list);
+    refresh->taken = 0;
     refresh->total = 1;
     return CKR_OK;
   }
@@ -60,7 +64,8 @@ static CK_RV fetch(struct refresh *refresh, const char *label, bool once, unsign
     struct call call = {.op = OP_KEYS, .body = &body, .timeout_ms = (unsigned)left, .once = once};
     struct reply reply;
     CK_RV result = rpc_call(refresh->generation, &call, &reply);
-    if (result == CKR_OK) result = take_page(refresh, &reply.body);
+    refresh->taken += reply.size;
+    if (result == CKR_OK) result = refresh->taken <= LIST_MAX ? take_page(refresh, &reply.body) : rpc_malformed();
     reply_free(&reply);
     if (result != CKR_OK) return result;
   } while (!refresh->unchanged && refresh->list.count < refresh->total);

@@ -14,14 +14,13 @@ struct module module;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static uint64_t last_generation;
-static atomic_int owner; /* the process that called C_Initialize; 0 for none */
+static atomic_int owner; /* the process whose state this is; 0 before the first call */
 
 /* In a forked child (section 6.6.1): the parent's sessions, sockets and login are not ours. The
    memory behind them is given up, for another thread may have been changing it. */
 static void forget_parent(void)
 {
   static const pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
-  atomic_store(&owner, 0);
   pool_abandon_in_child();
   secret_wipe();
   session_abandon();
@@ -29,9 +28,11 @@ static void forget_parent(void)
   lock = fresh;
 }
 
+/* Outside of C_Initialize and C_Finalize, too: another thread may have held a lock in a call that failed. */
 static void after_fork_in_child(void)
 {
-  if (atomic_load(&owner) != 0) forget_parent();
+  forget_parent();
+  atomic_store(&owner, getpid());
 }
 
 static void register_fork_handler(void) { (void)pthread_atfork(NULL, NULL, after_fork_in_child); }
@@ -39,8 +40,11 @@ static void register_fork_handler(void) { (void)pthread_atfork(NULL, NULL, after
 /* Some children come from clone() without fork handlers. */
 static void check_process(void)
 {
-  int process = atomic_load(&owner);
-  if (process != 0 && process != getpid()) forget_parent();
+  (void)pthread_once(&once, register_fork_handler);
+  int here = getpid(), known = atomic_load(&owner);
+  if (known == here) return;
+  if (known != 0) forget_parent();
+  atomic_store(&owner, here);
 }
 
 /*
@@ -60,15 +64,13 @@ static CK_RV load_config(void)
 
 CK_RV module_start(void)
 {
-  (void)pthread_once(&once, register_fork_handler);
   check_process();
   (void)pthread_mutex_lock(&lock);
   if (module.generation != 0) return module_leave_with(CKR_CRYPTOKI_ALREADY_INITIALIZED);
   if (!secret_open()) return module_leave_with(CKR_HOST_MEMORY);
   module.generation = ++last_generation;
   CK_RV result = load_config();
-  if (result == CKR_OK) atomic_store(&owner, getpid());
-  else module.generation = 0;
+  if (result != CKR_OK) module.generation = 0;
   return module_leave_with(result);
 }
 
@@ -86,7 +88,6 @@ CK_RV module_stop(void)
   for (size_t i = 0; i < CONFIG_TOKENS_MAX; i++) token_clear(&module.tokens[i]);
   secret_wipe();
   module.generation = 0;
-  atomic_store(&owner, 0);
   return module_leave_with(CKR_OK);
 }
 

@@ -118,7 +118,7 @@ static enum acquired take_idle(uint64_t generation, struct connection *connectio
   while ((entry = find_entry(IDLE)) != NULL) {
     if (entry->generation == generation && is_ours(entry) && is_quiet(entry->fd)) {
       entry->use = BUSY;
-      *connection = (struct connection){entry->fd, (unsigned)(entry - entries), true};
+      *connection = (struct connection){.fd = entry->fd, .entry = (unsigned)(entry - entries), .reused = true};
       return ACQUIRED;
     }
     drop(entry);
@@ -138,14 +138,23 @@ static enum acquired take_new(uint64_t generation, struct connection *connection
     return ACQUIRE_UNREACHABLE;
   }
   *entry = (struct entry){BUSY, fd, status.st_dev, status.st_ino, generation};
-  *connection = (struct connection){fd, (unsigned)(entry - entries), false};
+  *connection = (struct connection){.fd = fd, .entry = (unsigned)(entry - entries)};
   return ACQUIRED;
+}
+
+static bool is_current(uint64_t generation)
+{
+  (void)pthread_mutex_lock(&lock);
+  bool same = current == generation;
+  (void)pthread_mutex_unlock(&lock);
+  return same;
 }
 
 enum acquired pool_acquire(uint64_t generation, int64_t deadline, struct connection *connection)
 {
   char path[sizeof socket_path];
   uint8_t id[sizeof application];
+  *connection = (struct connection){.fd = -1};
 
   (void)pthread_mutex_lock(&lock);
   enum acquired result = current == generation ? take_idle(generation, connection) : ACQUIRE_CLOSED;
@@ -160,10 +169,14 @@ enum acquired pool_acquire(uint64_t generation, int64_t deadline, struct connect
 
   enum greeting greeting = GREETING_NONE;
   enum io connected = socket_connect(connection->fd, path);
-  if (connected == IO_OK) greeting = hello(connection->fd, id, deadline);
+  connection->error = connected == IO_OK ? 0 : errno;
+  /* A pool_close() before we were connected had nothing to shut down. */
+  bool closed = !is_current(generation);
+  if (connected == IO_OK && !closed) greeting = hello(connection->fd, id, deadline);
   explicit_bzero(id, sizeof id);
   if (greeting == GREETING_WELCOME) return ACQUIRED;
   pool_discard(connection);
+  if (closed) return ACQUIRE_CLOSED;
   if (connected == IO_DENIED) return ACQUIRE_DENIED;
   return greeting == GREETING_INCOMPATIBLE ? ACQUIRE_INCOMPATIBLE : ACQUIRE_UNREACHABLE;
 }

@@ -20,6 +20,7 @@ struct connection {
   int fd;
   unsigned entry;
   bool reused;
+  int error; /* with ACQUIRE_UNREACHABLE: why connecting failed, 0 when it did not */
 };
 
 /* Starts a new application, with a new random id, for one life between Initialize and Finalize. */

@@ -84,13 +84,18 @@ static enum outcome exchange(int fd, const struct call *call, int64_t deadline, 
       return BROKEN;
     }
     if (kind != KIND_WORKING) return kind == KIND_FINAL ? ANSWERED : ASKED_TO_RETRY;
+    /* Signs of life that come faster than they are read would never meet a wait, and its deadline. */
+    if (clock_now() >= deadline) return BROKEN;
   }
 }
 
-static void note_outage(const struct call *call)
+/* `error` is the reason why there is no connection; 0 when there is one and nothing came over it. */
+static void note_outage(const struct call *call, int error)
 {
   if (call->once || atomic_exchange(&outage, true)) return;
-  log_line("the daemon or its cluster does not answer; calls wait up to %u s", call->timeout_ms / 1000);
+  unsigned seconds = call->timeout_ms / 1000;
+  if (error == 0) log_line("the daemon or its cluster does not answer; calls wait up to %u s", seconds);
+  else log_line("cannot connect to the daemon's socket: %s; calls wait up to %u s", strerror(error), seconds);
 }
 
 static void note_answer(void)
@@ -142,7 +147,7 @@ CK_RV rpc_call(uint64_t generation, struct call *call, struct reply *reply)
       if (outcome == BROKEN && connection.reused && !call->once) continue;
     }
     if (call->once) return CKR_DEVICE_ERROR;
-    note_outage(call);
+    note_outage(call, acquired == ACQUIRED ? 0 : connection.error);
     int64_t left = deadline - clock_now();
     if (left <= 0) {
       log_line("no answer within %u s: operation %d failed", call->timeout_ms / 1000, (int)call->op);

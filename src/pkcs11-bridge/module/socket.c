@@ -62,7 +62,8 @@ static void consume(struct iovec **pieces, size_t *count, size_t sent)
 enum io socket_send(int fd, struct iovec *pieces, size_t count, int64_t deadline)
 {
   while (count > 0) {
-    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = count};
+    struct msghdr message = {.msg_iov = pieces};
+    message.msg_iovlen = (__typeof__(message.msg_iovlen))count; /* an int in musl */
     ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent >= 0) {
       consume(&pieces, &count, (size_t)sent);
