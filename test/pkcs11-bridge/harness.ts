@@ -1,7 +1,7 @@
 /** @module Builds the C module and its test program, and runs programs and daemons around them. */
 import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,25 +12,30 @@ import type { FakeDaemonOptions } from "./fake-daemon.js";
 
 const root = fileURLToPath(new URL("../../../", import.meta.url));
 const build = join(root, "dist/test-module");
+const tests = join(root, "test/pkcs11-bridge");
 export const moduleSources: string = join(root, "src/pkcs11-bridge/module");
 const run = promisify(execFile);
 
 export const pin = "1234";
 export const modulePath: string = join(build, "libthsm-pkcs11.so");
 export const asanModulePath: string = join(build, "asan/libthsm-pkcs11.so");
-const programPath = join(build, "module-test");
-const asanProgramPath = join(build, "asan/module-test");
 
 /** Builds everything that is out of date. Warnings are errors. */
 export async function buildModule(): Promise<void> {
   await run("make", ["-s", "-C", moduleSources, `BUILD=${build}`, "all", "asan"]);
   const { stdout } = await run("pkg-config", ["--cflags", "p11-kit-1"]);
   const flags = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-g", stdout.trim()];
-  const source = join(root, "test/pkcs11-bridge/module-test.c");
-  const link = ["-ldl", "-pthread"];
-  await run("cc", [...flags, source, "-o", programPath, ...link]);
-  const sanitizers = "-fsanitize=address,undefined";
-  await run("cc", [...flags, sanitizers, source, "-o", asanProgramPath, ...link]);
+  const conformance = readdirSync(join(tests, "conformance")).filter((name) => name.endsWith(".c"));
+  const programs = {
+    "module-test": [join(tests, "module-test.c")],
+    conformance: conformance.map((name) => join(tests, "conformance", name)),
+  };
+  for (const [name, sources] of Object.entries(programs)) {
+    const link = ["-ldl", "-pthread"];
+    await run("cc", [...flags, ...sources, "-o", join(build, name), ...link]);
+    const sanitizers = "-fsanitize=address,undefined";
+    await run("cc", [...flags, sanitizers, ...sources, "-o", join(build, "asan", name), ...link]);
+  }
 }
 
 export interface Outcome {
@@ -45,6 +50,8 @@ export class Bench {
   readonly socket: string = join(this.directory, "daemon.sock");
   readonly stateFile: string = join(this.directory, "state.json");
   readonly environment: NodeJS.ProcessEnv;
+  /** When a program that hangs is ended. */
+  programTimeoutMs = 50_000;
   #daemon: ChildProcess | undefined;
 
   constructor(timeoutSeconds = 10) {
@@ -102,7 +109,7 @@ export class Bench {
   }
 
   spawn(program: string, parameters: readonly string[]): ChildProcess {
-    return spawn(program, parameters, { env: this.environment, timeout: 50_000 });
+    return spawn(program, parameters, { env: this.environment, timeout: this.programTimeoutMs });
   }
 
   /** A scenario of module-test.c, with the sanitizers or without. */
@@ -133,8 +140,19 @@ export class Bench {
   }
 }
 
+function programFiles(name: string, kind: "plain" | "asan"): [program: string, module: string] {
+  return kind === "asan"
+    ? [join(build, "asan", name), asanModulePath]
+    : [join(build, name), modulePath];
+}
+
 function scenarioFiles(kind: "plain" | "asan"): [program: string, module: string] {
-  return kind === "asan" ? [asanProgramPath, asanModulePath] : [programPath, modulePath];
+  return programFiles("module-test", kind);
+}
+
+/** The conformance suite's program and the module it is for. */
+export function conformancePaths(kind: "plain" | "asan"): [program: string, module: string] {
+  return programFiles("conformance", kind);
 }
 
 /** Everything a child wrote, and its exit code; −1 after a signal. */

@@ -15,26 +15,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <p11-kit/pkcs11.h>
+#include "expect.h"
 
-static CK_FUNCTION_LIST *p11;
-static int failures;
-
-#define EXPECT(call, wanted)                                                               \
-  do {                                                                                     \
-    CK_RV got_ = (call);                                                                   \
-    if (got_ != (CK_RV)(wanted)) {                                                         \
-      fprintf(stderr, "line %d: %s: 0x%lx, not 0x%lx\n", __LINE__, #call, got_, (CK_RV)(wanted)); \
-      failures++;                                                                          \
-    }                                                                                      \
-  } while (0)
-#define HOLDS(condition)                                                \
-  do {                                                                  \
-    if (!(condition)) {                                                 \
-      fprintf(stderr, "line %d: not %s\n", __LINE__, #condition);       \
-      failures++;                                                       \
-    }                                                                   \
-  } while (0)
+CK_FUNCTION_LIST *p11;
+atomic_int failures;
 
 static CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
 static CK_OBJECT_CLASS private_class = CKO_PRIVATE_KEY, public_class = CKO_PUBLIC_KEY;

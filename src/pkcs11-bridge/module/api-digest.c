@@ -36,11 +36,14 @@ static CK_RV absorb(CK_SESSION_HANDLE handle, struct session *session, const uin
 static CK_RV finish(CK_SESSION_HANDLE handle, struct session *session, enum stage wanted, const uint8_t *data,
                     size_t size, CK_BYTE_PTR digest, CK_ULONG_PTR digest_size)
 {
-  if (digest_size == NULL || (data == NULL && size > 0)) return module_leave_with(CKR_ARGUMENTS_BAD);
   enum stage stage = session->digest.stage;
   if (stage == STAGE_NONE) return module_leave_with(CKR_OPERATION_NOT_INITIALIZED);
   if (stage == STAGE_TAKEN || (wanted == STAGE_READY && stage != wanted)) {
     return module_leave_with(CKR_OPERATION_ACTIVE);
+  }
+  if (digest_size == NULL || (data == NULL && size > 0)) {
+    session->digest.stage = STAGE_NONE;
+    return module_leave_with(CKR_ARGUMENTS_BAD);
   }
   size_t need = hash_size(session->digest.hash.kind);
   bool fits = digest != NULL && *digest_size >= need;
@@ -62,9 +65,12 @@ CK_RV C_DigestUpdate(CK_SESSION_HANDLE handle, CK_BYTE_PTR part, CK_ULONG size)
   struct session *session;
   CK_RV result = module_enter_session(handle, &session);
   if (result != CKR_OK) return result;
-  if (part == NULL && size > 0) return module_leave_with(CKR_ARGUMENTS_BAD);
   if (session->digest.stage == STAGE_NONE) return module_leave_with(CKR_OPERATION_NOT_INITIALIZED);
   if (session->digest.stage == STAGE_TAKEN) return module_leave_with(CKR_OPERATION_ACTIVE);
+  if (part == NULL && size > 0) {
+    session->digest.stage = STAGE_NONE;
+    return module_leave_with(CKR_ARGUMENTS_BAD);
+  }
   return absorb(handle, session, part, size, NULL);
 }
 

@@ -103,7 +103,7 @@ void token_note_destroyed(struct token *token, CK_OBJECT_HANDLE handle)
 
 bool token_take_destroyed(struct token *token, CK_OBJECT_HANDLE handle)
 {
-  for (size_t i = 0; i < DESTROYED_KEPT; i++) {
+  for (size_t i = 0; i < DESTROYED_KEPT && handle != 0; i++) {
     if (token->destroyed[i] != handle) continue;
     token->destroyed[i] = 0;
     return true;
