@@ -36,6 +36,7 @@ enum { NO_KEY = 4711 };
     CKR_ARGUMENTS_BAD, CKR_SESSION_PARALLEL_NOT_SUPPORTED)                                                          \
   F(C_WaitForSlotEvent, LIBRARY, (CKF_DONT_BLOCK, NULL, NULL), (CKF_DONT_BLOCK, slots, NULL), CKR_ARGUMENTS_BAD, CKR_NO_EVENT) \
   F(C_InitPIN, SESSION, (h, NULL, 1), (h, bytes, 4), CKR_USER_NOT_LOGGED_IN, CKR_USER_NOT_LOGGED_IN)                \
+  F(C_SetPIN, SESSION, (h, NULL, 1, NULL, 1), (h, bytes, 4, bytes, 0), CKR_ARGUMENTS_BAD, CKR_PIN_LEN_RANGE)         \
   F(C_GetSessionInfo, SESSION, (h, NULL), (h, &info.session), CKR_ARGUMENTS_BAD, CKR_OK)                            \
   F(C_GetOperationState, SESSION, (h, NULL, NULL), (h, bytes, (ROOM, &size)), CKR_FUNCTION_NOT_SUPPORTED, CKR_FUNCTION_NOT_SUPPORTED) \
   F(C_SetOperationState, SESSION, (h, NULL, 1, 0, 0), (h, bytes, 1, 0, 0), CKR_FUNCTION_NOT_SUPPORTED, CKR_FUNCTION_NOT_SUPPORTED) \
