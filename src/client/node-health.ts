@@ -9,8 +9,9 @@ import { assembleMessage, signatureOf } from "../streams/envelope.js";
 import { readHeartbeat, verifySender } from "../streams/open.js";
 import { allBeats } from "../streams/subjects.js";
 
-/** A node beats every second. */
-const silentAfterMs = 3500;
+/** A node beats every second. Its silence is counted in half seconds that this process was there to listen. */
+const listenMs = 500;
+const silentAfter = 7;
 const samples = 64;
 const firstPatienceMs = 2000;
 const leastPatienceMs = 250;
@@ -23,7 +24,8 @@ const firstRestMs = 1000;
 const mostRestMs = 60_000;
 
 interface NodeState {
-  lastBeatMs: number;
+  /** Half seconds since its newest beat. */
+  silence: number;
   /** What the newest beat said. */
   boot: string;
   beat: number;
@@ -42,6 +44,7 @@ export class NodeHealth {
   readonly #recent: number[] = [];
   readonly #avoided = new Set<string>();
   readonly #subscription: Subscription;
+  readonly #timer: NodeJS.Timeout;
   #heardAny = false;
   /** Called when a node that lives has been waited for in vain several times in a row. */
   onSilence: (node: string) => void = () => undefined;
@@ -49,7 +52,7 @@ export class NodeHealth {
   constructor(cluster: Cluster, connection: NatsConnection) {
     for (const { name } of cluster.nodes) {
       this.#states.set(name, {
-        lastBeatMs: 0,
+        silence: silentAfter,
         boot: "",
         beat: -1,
         time: "",
@@ -59,6 +62,11 @@ export class NodeHealth {
         restsUntilMs: 0,
       });
     }
+    // After this process was stopped or busy, one tick has passed, whatever the clock says.
+    this.#timer = setInterval(() => {
+      for (const state of this.#states.values()) state.silence += 1;
+    }, listenMs);
+    this.#timer.unref();
     this.#subscription = connection.subscribe(allBeats, {
       callback: (error, received) => {
         if (error !== null) return;
@@ -82,9 +90,9 @@ export class NodeHealth {
   }
 
   isAlive(node: string): boolean {
-    const state = this.#states.get(node);
+    const { silence = silentAfter } = this.#states.get(node) ?? {};
     // Before the first beat of anybody, silence says nothing.
-    return !this.#heardAny || Date.now() - (state?.lastBeatMs ?? 0) < silentAfterMs;
+    return !this.#heardAny || silence < silentAfter;
   }
 
   /** From now on the node is asked last, or like any other again. */
@@ -131,6 +139,7 @@ export class NodeHealth {
   }
 
   close(): void {
+    clearInterval(this.#timer);
     this.#subscription.unsubscribe();
   }
 
@@ -156,7 +165,7 @@ export class NodeHealth {
     // A replayed old beat, of this boot or an earlier one, must not make a dead node look alive.
     if (state.boot === boot ? beat <= state.beat : time <= state.time) return;
     this.#heardAny = true;
-    Object.assign(state, { boot, beat, time, lastBeatMs: Date.now() });
+    Object.assign(state, { boot, beat, time, silence: 0 });
   }
 }
 

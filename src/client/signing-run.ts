@@ -16,6 +16,7 @@ import type { Trouble } from "./blame/inquiry.js";
 import type { Answer, Collector } from "./collector.js";
 import type { NodeHealth } from "./node-health.js";
 import { QuorumTracker, type Combined } from "./quorum-tracker.js";
+import { whomToAsk } from "./whom-to-ask.js";
 
 /** What to sign, ready to be put in a request. */
 export interface Work {
@@ -163,16 +164,25 @@ export class SigningRun {
 
   /** Asks `count` more parties. With nobody left to ask, the run waits for those already asked. */
   #ask(count: number): void {
-    const { health, collector, publish } = this.#context;
+    const { health, collector, publish, book, log } = this.#context;
     const { record, kind, inputs, deadlineMs } = this.#work;
     const open = this.#open();
     if (count === 0 || open.length === 0) return;
-    const ranked = health.rank(open.map((party) => this.#nodeOf(party)));
-    const parties = ranked
-      .slice(0, count)
+    const chosen = whomToAsk({
+      open: health.rank(open.map((party) => this.#nodeOf(party))),
+      wanted: count,
+      missing: this.#missing(0),
+      hopeful: this.#hopeful(),
+      isCulprit: (node) => book.isCulprit(node),
+    });
+    if (chosen.length === 0) return;
+    const parties = chosen
       .map((node) => record.proposal.parties.indexOf(node) + 1)
       .toSorted((a, b) => a - b);
     const rid = toBase64url(randomBytes(16));
+    for (const node of chosen.filter((one) => book.isCulprit(one))) {
+      log.warn({ node, rid }, "a culprit is asked: there is no quorum without it");
+    }
     const fields = {
       ...this.#terms(),
       kind,
@@ -317,14 +327,28 @@ export class SigningRun {
       if (this.#isRecorded) this.#fail(this.#quorumError());
       return;
     }
-    const { health } = this.#context;
-    const late = [...this.#waitingFor].filter(
-      ([party, atMs]) =>
-        now - atMs > health.patienceMs ||
-        (now - atMs > tickMs && !health.isAlive(this.#nodeOf(party))),
-    );
+    const late = [...this.#waitingFor.keys()].filter((party) => this.#isLate(party, now));
     if (late.length > 0) this.#ask(this.#missing(this.#waitingFor.size - late.length));
     if (now >= this.#nextSearchMs) this.#search(now);
+  }
+
+  #isLate(party: number, now: number): boolean {
+    const { health } = this.#context;
+    const waitedMs = now - (this.#waitingFor.get(party) ?? now);
+    const isDead = waitedMs > tickMs && !health.isAlive(this.#nodeOf(party));
+    return isDead || waitedMs > health.patienceMs;
+  }
+
+  /** Parties asked that are still worth waiting for before a culprit is: until half of the time is over. */
+  #hopeful(): number {
+    const { health, book } = this.#context;
+    const now = Date.now();
+    const isEarly = now - this.#startedMs < this.#work.deadlineMs - now;
+    return [...this.#waitingFor.keys()].filter((party) => {
+      const node = this.#nodeOf(party);
+      if (book.isCulprit(node)) return !this.#isLate(party, now);
+      return isEarly && health.isAlive(node);
+    }).length;
   }
 
   #search(now: number): void {
