@@ -13,6 +13,7 @@ export interface SourceFlags {
   readonly auditor?: string;
   readonly dir?: string;
   readonly offline?: string;
+  readonly server?: string;
 }
 
 export interface ScopeFlags {
@@ -65,7 +66,8 @@ export function withSource(command: Command): Command {
   return command
     .option("--auditor <file>", "auditor.toml (default: $THSM_AUDITOR_CONFIG)")
     .option("--dir <dir>", "a development cluster's directory, running or stopped")
-    .option("--offline <dir>", "an exported history instead of the cluster's streams");
+    .option("--offline <dir>", "an exported history instead of the cluster's streams")
+    .option("--server <url>", "a scratch server that `thsm audit replay` filled, instead");
 }
 
 /** Opens the history that the flags name; for a stopped development cluster starts its NATS. */
@@ -86,7 +88,12 @@ export async function withHistory(
   const processes = dir === undefined ? undefined : new Processes(resolve(dir));
   let isStarted = false;
   try {
-    if (dir !== undefined && processes !== undefined && flags.offline === undefined) {
+    if (
+      dir !== undefined &&
+      processes !== undefined &&
+      flags.offline === undefined &&
+      flags.server === undefined
+    ) {
       const cluster = await readCluster(resolve(configFile, "../cluster.toml"));
       isStarted = await startNats(resolve(dir), cluster, processes);
       if (isStarted) say("the cluster is down: its NATS runs for the time of this audit");
@@ -94,6 +101,7 @@ export async function withHistory(
     const history = await openHistory({
       configFile,
       ...(flags.offline === undefined ? {} : { exportDir: flags.offline }),
+      ...(flags.server === undefined ? {} : { server: flags.server }),
     });
     try {
       await action(history);

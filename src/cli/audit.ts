@@ -9,13 +9,13 @@ import {
   readEvidence,
   verifyHistory,
   weigh,
-  writeHistory,
   type Finding,
 } from "../client/index.js";
 import { HsmError } from "../errors.js";
 import { readCluster } from "../identity/cluster.js";
 import { addCheckpointCommand, readCheckpoints } from "./audit-checkpoint.js";
 import { addExplainCommand } from "./audit-explain.js";
+import { addExportCommands } from "./audit-export.js";
 import { addListCommand } from "./audit-list.js";
 import { addZoneCommand } from "./audit-zone.js";
 import {
@@ -142,17 +142,8 @@ Exit code: 0 the node is proven guilty, 3 it is not, 2 the file could not be rea
       process.exitCode = weighed.guilt === undefined ? 3 : 0;
     });
 
-  withSource(audit.command("export"))
-    .description("write the history to a directory, one JSON object a line, to verify it elsewhere")
-    .argument("<target>", "a directory that is absent or empty")
-    .action(async (target: string, flags: SourceFlags) => {
-      await withHistory(flags, async ({ source }) => {
-        await writeHistory(source, target);
-        print(program.opts<GlobalOptions>(), { target: resolve(target) }, `exported to ${target}`);
-      });
-    });
-
   addCheckpointCommand(program, audit);
+  addExportCommands(program, audit);
   addExplainCommand(program, audit);
   addZoneCommand(program, audit);
   addListCommand(program, audit);

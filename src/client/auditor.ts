@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { Equals, IsOptional, IsString, Matches } from "class-validator";
+import { connect, type NatsConnection } from "nats";
 import { parse } from "smol-toml";
 import { describeError, HsmError } from "../errors.js";
 import { readCluster, type Cluster } from "../identity/cluster.js";
@@ -31,6 +32,8 @@ export interface AuditOptions {
   readonly configFile: string;
   /** A directory that was exported before, instead of the cluster's streams. */
   readonly exportDir?: string;
+  /** A scratch server with a replayed history, likewise. Nobody logs in there. */
+  readonly server?: string;
   readonly log?: Logger;
 }
 
@@ -58,7 +61,7 @@ const connectMs = 10_000;
  * @throws HsmError `ERR_INVALID_CONFIG`, `ERR_UNTRUSTED_FILE`, `ERR_BROKER_UNREACHABLE`
  */
 export async function openHistory(options: AuditOptions): Promise<OpenHistory> {
-  const { configFile, exportDir, log = silentLogger } = options;
+  const { configFile, exportDir, server, log = silentLogger } = options;
   const { config, cluster } = await readAuditor(configFile);
   const at = (path: string): string => resolve(dirname(configFile), path);
   const bookmark = (path: string): Promise<OpenBookmark> =>
@@ -71,6 +74,10 @@ export async function openHistory(options: AuditOptions): Promise<OpenHistory> {
     const source = exportedHistory(exportDir);
     return { source, cluster, bookmark, close: () => Promise.resolve() };
   }
+  if (server !== undefined) {
+    const scratch = await connectScratch(server);
+    return { source: liveHistory(scratch), cluster, bookmark, close: () => scratch.close() };
+  }
   const { tlsCert, tlsKey } = config;
   const connection = await connectBus({
     servers: cluster.servers,
@@ -82,6 +89,16 @@ export async function openHistory(options: AuditOptions): Promise<OpenHistory> {
   });
   const source = liveHistory(connection);
   return { source, cluster, bookmark, close: () => connection.close() };
+}
+
+/** A server without members and permissions, for study. @throws HsmError `ERR_BROKER_UNREACHABLE` */
+export async function connectScratch(server: string): Promise<NatsConnection> {
+  try {
+    return await connect({ servers: server, timeout: connectMs, reconnect: false });
+  } catch (cause) {
+    const text = `cannot connect to ${server}: ${describeError(cause)}`;
+    throw new HsmError("ERR_BROKER_UNREACHABLE", text, { cause });
+  }
 }
 
 async function openBookmark(

@@ -13,7 +13,13 @@ import { IdentityLock } from "./identity-lock.js";
 export type * from "./api.js";
 export { encodings, hashes } from "./api.js";
 export * from "./audit/index.js";
-export { openHistory, type AuditOptions, type OpenBookmark, type OpenHistory } from "./auditor.js";
+export {
+  connectScratch,
+  openHistory,
+  type AuditOptions,
+  type OpenBookmark,
+  type OpenHistory,
+} from "./auditor.js";
 export { defaultPolicy } from "./key-proposal.js";
 export { IdentityLock } from "./identity-lock.js";
 export { weigh, type Guilt, type Weighed } from "./audit/evidence.js";

@@ -9,7 +9,9 @@ export {
   type SigningStory,
   type Step,
 } from "./explain.js";
-export { exportedHistory, writeHistory } from "./ndjson.js";
+export { importHistory, writeHistory, type ExportOptions, type Manifest } from "./export.js";
+export { exportedHistory } from "./ndjson.js";
+export { publishHistory, type PublishOptions } from "./publish-history.js";
 export {
   auditExitCode,
   auditExitCodes,

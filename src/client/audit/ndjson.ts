@@ -1,28 +1,22 @@
 /**
- * @module A history in a directory: `bounds.json`, and one file a stream, `<stream>.ndjson`, with one
- * object a line: {seq, time, subject, payload, signature}. The same history gives the same bytes.
+ * @module A history in a directory: `bounds.json`, and one file a stream, `<stream>.ndjson` or `.ndjson.gz`, with
+ * one object a line: {seq, time, subject, payload, signature}. The same history gives the same bytes.
  * Nothing in it needs protection: an audit trusts it no more than it trusts a server.
  */
-import { createReadStream, createWriteStream } from "node:fs";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { createReadStream, existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
-import { IsInt, IsObject, IsOptional, IsString, Min } from "class-validator";
-import { HsmError } from "../../errors.js";
+import { pipeline, type Readable } from "node:stream";
+import { createGunzip } from "node:zlib";
+import { IsIn, IsInt, IsObject, IsOptional, IsString, Min } from "class-validator";
+import { HsmError, type HsmErrorCode } from "../../errors.js";
 import { assembleMessage } from "../../streams/envelope.js";
 import type { Entry } from "../../streams/read.js";
 import { parseSubject } from "../../streams/subjects.js";
 import { parseJson, validated } from "../../validate.js";
 import { fromBase64url, toBase64url } from "../../identity/encoding.js";
-import {
-  byStream,
-  keptStreams,
-  type HistoryBounds,
-  type HistorySource,
-  type KeptStream,
-} from "./sources.js";
+import { byStream, type HistoryBounds, type HistorySource, type KeptStream } from "./sources.js";
 
 /** A line of an export. */
 class Line {
@@ -35,6 +29,8 @@ class Line {
   @IsOptional() @IsString() readonly signature?: string;
   /** Instead of all others: why the bytes at this place are no message. */
   @IsOptional() @IsString() readonly junk?: string;
+  /** With `junk`: what kind of error that is, if not ERR_INVALID_MESSAGE. */
+  @IsOptional() @IsIn(["ERR_INVALID_SIGNATURE", "ERR_BROKER"]) readonly code?: HsmErrorCode;
 }
 
 class Bounds {
@@ -50,34 +46,25 @@ class BoundsFile {
   @IsObject() readonly THSM_AUDIT!: object;
 }
 
+const plainJunk = "ERR_INVALID_MESSAGE";
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
-/** Writes a history into `directory`, which is made if need be; files in it are replaced. */
-export async function writeHistory(source: HistorySource, directory: string): Promise<void> {
-  await mkdir(directory, { recursive: true });
-  const bounds = await source.bounds();
-  await writeFile(join(directory, "bounds.json"), `${JSON.stringify(bounds, undefined, 2)}\n`);
-  for (const stream of keptStreams) {
-    await pipeline(
-      Readable.from(lines(source.entries(stream))),
-      createWriteStream(fileOf(directory, stream)),
-    );
-  }
-}
 
 /** The history that `writeHistory` left in `directory`. */
 export function exportedHistory(directory: string): HistorySource {
   let found: Promise<HistoryBounds> | undefined;
   return {
     bounds: () => (found ??= readBounds(join(directory, "bounds.json"))),
-    entries: (stream) => readEntries(stream, fileOf(directory, stream)),
+    entries: (stream, from) => readEntries(stream, directory, from),
   };
 }
 
 /** One line of an export, with its line feed. */
 export function formatEntry(entry: Entry): string {
   const { seq } = entry;
-  if ("junk" in entry) return `${JSON.stringify({ seq, junk: entry.junk.message })}\n`;
+  if ("junk" in entry) {
+    const { message: junk, code } = entry.junk;
+    return `${JSON.stringify({ seq, junk, ...(code === plainJunk ? {} : { code }) })}\n`;
+  }
   const { time, subject, payload, signature } = entry.message;
   const line = JSON.stringify({ seq, time, subject, ...payloadFields(payload), signature });
   // JSON leaves these two alone, but readers of lines may take them for ends.
@@ -88,7 +75,7 @@ export function formatEntry(entry: Entry): string {
 export function parseEntry(stream: KeptStream, line: string): Entry {
   const fields = validated(Line, plainOf(line), "ERR_INVALID_ARGUMENT");
   const { seq, time = "", subject = "", signature = "", junk } = fields;
-  if (junk !== undefined) return { seq, junk: new HsmError("ERR_INVALID_MESSAGE", junk) };
+  if (junk !== undefined) return { seq, junk: new HsmError(fields.code ?? plainJunk, junk) };
   try {
     parseSubject(subject);
     const signed = assembleMessage(stream, subject, payloadOf(fields), signature);
@@ -99,15 +86,16 @@ export function parseEntry(stream: KeptStream, line: string): Entry {
   }
 }
 
-async function* lines(entries: AsyncIterable<Entry>): AsyncGenerator<string> {
-  for await (const entry of entries) yield formatEntry(entry);
-}
-
-async function* readEntries(stream: KeptStream, file: string): AsyncGenerator<Entry> {
-  const input = createReadStream(file);
+async function* readEntries(
+  stream: KeptStream,
+  directory: string,
+  from = 1,
+): AsyncGenerator<Entry> {
+  const { file, input } = openLines(directory, stream);
   try {
     for await (const line of createInterface({ input, crlfDelay: Infinity })) {
-      yield parseEntry(stream, line);
+      const entry = parseEntry(stream, line);
+      if (entry.seq >= from) yield entry;
     }
   } catch (cause) {
     throw unreadable(file, cause);
@@ -116,7 +104,8 @@ async function* readEntries(stream: KeptStream, file: string): AsyncGenerator<En
   }
 }
 
-async function readBounds(file: string): Promise<HistoryBounds> {
+/** @throws HsmError `ERR_INVALID_ARGUMENT` */
+export async function readBounds(file: string): Promise<HistoryBounds> {
   try {
     const plain = parseJson(await readFile(file));
     const streams = validated(BoundsFile, plain, "ERR_INVALID_ARGUMENT");
@@ -146,8 +135,25 @@ function plainOf(line: string): unknown {
   return parseJson(Buffer.from(line, "utf8"));
 }
 
-function fileOf(directory: string, stream: KeptStream): string {
+/** A stream's file. */
+export function fileOf(directory: string, stream: KeptStream): string {
   return join(directory, `${stream}.ndjson`);
+}
+
+/** A stream's lines, out of whichever file it has. A file that is not there fails when it is read. */
+export function openLines(
+  directory: string,
+  stream: KeptStream,
+): { readonly file: string; readonly input: Readable } {
+  const plain = fileOf(directory, stream);
+  const packed = `${plain}.gz`;
+  if (existsSync(plain) || !existsSync(packed)) {
+    return { file: plain, input: createReadStream(plain) };
+  }
+  const unpacked = createGunzip();
+  // An error of the one is an error of the other; both are closed with the reader.
+  pipeline(createReadStream(packed), unpacked, () => undefined);
+  return { file: packed, input: unpacked };
 }
 
 function unreadable(file: string, cause: unknown): HsmError {

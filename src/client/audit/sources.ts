@@ -38,11 +38,12 @@ export type HistoryBounds = Readonly<Record<KeptStream, StreamBounds>>;
 export interface HistorySource {
   /** What `entries` will yield; the same on every call. */
   bounds(): Promise<HistoryBounds>;
-  /** The stream's entries in order of storage, unverified. Missing ones are left out. */
-  entries(stream: KeptStream): AsyncIterable<Entry>;
+  /** The stream's entries in order of storage, from number `from` on, unverified. Missing ones are left out. */
+  entries(stream: KeptStream, from?: number): AsyncIterable<Entry>;
 }
 
-const filters: Readonly<Record<KeptStream, string>> = {
+/** What each stream captures. */
+export const filters: Readonly<Record<KeptStream, string>> = {
   [streamNames.keys]: allKeys,
   [streamNames.requests]: allRequests,
   [streamNames.shares]: allShares,
@@ -56,9 +57,9 @@ export function liveHistory(connection: NatsConnection): HistorySource {
   const bounds = (): Promise<HistoryBounds> => (found ??= findBounds(connection, reader));
   return {
     bounds,
-    async *entries(stream) {
+    async *entries(stream, from = 1) {
       const { first, last } = (await bounds())[stream];
-      yield* reader.replay(stream, first, last);
+      yield* reader.replay(stream, Math.max(first, from), last);
     },
   };
 }

@@ -26,8 +26,9 @@ export function memoryHistory(streams: Streams): HistorySource {
   };
   return {
     bounds: () => Promise.resolve(byStream(ends)),
-    async *entries(stream) {
+    async *entries(stream, from = 1) {
       for (const { seq, time, subject, payload, signature } of streams[stream]) {
+        if (seq < from) continue;
         const payloadBase64url = toBase64url(payload);
         yield await Promise.resolve(
           parseEntry(stream, JSON.stringify({ seq, time, subject, payloadBase64url, signature })),

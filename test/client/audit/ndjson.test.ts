@@ -2,12 +2,8 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import {
-  exportedHistory,
-  formatEntry,
-  parseEntry,
-  writeHistory,
-} from "../../../src/client/audit/ndjson.js";
+import { exportedHistory, formatEntry, parseEntry } from "../../../src/client/audit/ndjson.js";
+import { writeHistory } from "../../../src/client/audit/export.js";
 import { keptStreams } from "../../../src/client/audit/sources.js";
 import { HsmError } from "../../../src/errors.js";
 import { auditedSource, memoryHistory } from "./audited.js";
