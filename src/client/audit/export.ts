@@ -14,7 +14,7 @@ import { Equals, IsInt, IsObject, Matches, Min } from "class-validator";
 import { HsmError } from "../../errors.js";
 import { parseJson, validated } from "../../validate.js";
 import type { Entry } from "../../streams/read.js";
-import { fileOf, formatEntry, openLines, readBounds } from "./ndjson.js";
+import { fileOf, formatEntry, openLines, parseEntry, readBounds } from "./ndjson.js";
 import { byStream, keptStreams, type HistorySource, type KeptStream } from "./sources.js";
 import type { VerifyProgress } from "./audit.js";
 
@@ -164,7 +164,7 @@ async function keptUntil(part: string, { source, stream }: StreamJob): Promise<n
   const { end, line } = await lastLine(part);
   await truncate(part, end);
   if (line === undefined) return 1;
-  const { seq } = parseJson(Buffer.from(line)) as { seq: number };
+  const { seq } = parseEntry(stream, line);
   const again = await firstOf(source.entries(stream, seq));
   if (again === undefined || formatEntry(again) !== `${line}\n`) {
     const text = `${part} was begun from another history: entry ${seq} of ${stream} is not the same`;

@@ -139,7 +139,7 @@ class Filler {
     this.#next[stream] = seq + 1;
     const pending = this.#try(`publish entry ${seq} of ${stream}`, async () => {
       const ack = await this.#send(stream, entry);
-      if (ack.seq === seq && ack.duplicate !== true) return;
+      if (ack.seq === seq && !ack.duplicate) return;
       throw new HsmError("ERR_CONFLICT", `entry ${seq} of ${stream} was stored as ${ack.seq}`);
     });
     // Awaited in its turn; until then a failure must not count as unhandled.

@@ -69,7 +69,7 @@ describe("an export", () => {
       let left = stopAfter;
       const read: string[] = [];
       const broken: HistorySource = {
-        bounds: source.bounds,
+        bounds: () => source.bounds(),
         async *entries(stream, from) {
           for await (const entry of source.entries(stream, from)) {
             if (left-- <= 0) throw new Error("pulled out");
@@ -98,18 +98,18 @@ describe("an export", () => {
     const text = await readFile(at("cut", "THSM_SHARE.ndjson"));
     await rm(at("cut", "THSM_SHARE.ndjson"));
     await writeFile(at("cut", "THSM_SHARE.ndjson.part"), text.subarray(0, text.length - 30));
-    const asked: unknown[] = [];
+    const calls: unknown[] = [];
     const watched: HistorySource = {
-      bounds: source.bounds,
+      bounds: () => source.bounds(),
       entries: (stream, from) => {
-        asked.push([stream, from]);
+        calls.push([stream, from]);
         return source.entries(stream, from);
       },
     };
     await writeHistory(watched, at("cut"));
     const last = history.streams.THSM_SHARE.length;
     // The last whole line is compared, and the next one written.
-    expect(asked).to.deep.equal([
+    expect(calls).to.deep.equal([
       ["THSM_SHARE", last - 1],
       ["THSM_SHARE", last],
     ]);
