@@ -62,6 +62,8 @@ export class Liar {
   readonly #identity: IdentityKey;
   readonly #publisher: Publisher;
   readonly #signer: ShareSigner;
+  /** Its key asks for share proofs always. */
+  readonly #isProving: boolean;
   readonly #stop = new AbortController();
   #chain: { n: number; prev: string };
   #beats = 0;
@@ -71,6 +73,7 @@ export class Liar {
     identity: IdentityKey,
     group: GroupKey,
     signer: ShareSigner,
+    isProving: boolean,
     chain: { n: number; prev: string },
   ) {
     this.#connection = connection;
@@ -78,11 +81,12 @@ export class Liar {
     this.#publisher = new Publisher(connection, new StreamReader(connection), name);
     this.group = group;
     this.#signer = signer;
+    this.#isProving = isProving;
     this.#chain = chain;
   }
 
   /** Takes the place of n2, which must not run. */
-  static async start(cluster: TestCluster, key: KeyInfo): Promise<Liar> {
+  static async start(cluster: TestCluster, key: Pick<KeyInfo, "keyId">): Promise<Liar> {
     const at = join(cluster.dir, "nodes", name);
     const { servers } = await readCluster(join(at, "cluster.toml"));
     const identity = (await readIdentityFile(join(at, "identity.json"))).openUnprotected();
@@ -104,7 +108,9 @@ export class Liar {
       if (node !== name || typeof n !== "number" || n <= chain.n) continue;
       Object.assign(chain, { n, prev: message.hash });
     }
-    const liar = new Liar(connection, identity, group, new ShareSigner(group, share), chain);
+    const signer = new ShareSigner(group, share);
+    const isProving = bodyOf(proposed)["proofs"] === "always";
+    const liar = new Liar(connection, identity, group, signer, isProving, chain);
     liar.#run();
     return liar;
   }
@@ -174,13 +180,22 @@ export class Liar {
     }
     if (!request.parties.includes(party)) return;
     const { client, session, rid, key, epoch } = request;
-    const shares = request.inputs.map((input, i) =>
-      toBase64url(this.#signer.sign(this.#encode(request, input, request.salts?.[i]))),
+    const encoded = request.inputs.map((input, i) =>
+      this.#encode(request, input, request.salts?.[i]),
     );
+    const shares = encoded.map((one) => toBase64url(this.#signer.sign(one)));
+    const isExplained = request.kind === "explain";
+    const terms = { keyId: key, epoch };
+    const proofs =
+      isExplained || this.#isProving
+        ? encoded.map((one) => toBase64url(this.#signer.prove(one, terms)))
+        : undefined;
     const bound = { request: message.hash, reqSeq: message.seq };
-    const head = { version: 1, kind: "shares", node: name, party, client, session, rid } as const;
+    const head = { version: 1, node: name, party, client, session, rid } as const;
+    const kind = isExplained ? "explanation" : "shares";
     const time = new Date().toISOString();
-    const honest = { ...head, key, epoch, shares, ...bound, time, n: 0, prev: "" };
+    const given = { shares, ...(proofs === undefined ? {} : { proofs }) };
+    const honest = { ...head, kind, key, epoch, ...given, ...bound, time, n: 0, prev: "" } as const;
     this.first ??= this.sign(request, honest);
     this.answered++;
     this.lie(this, request, honest);
