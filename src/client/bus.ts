@@ -65,7 +65,7 @@ export async function openBus(
     onChange: (node, isAvoided) => health.avoid(node, isAvoided),
   });
   const charge = book.charge.bind(book);
-  const storedCheck = new StoredCheck(reader, charge, log);
+  const storedCheck = new StoredCheck(reader, book, log);
   const chains = new ChainWatch(charge);
   collector.onAnswer = (answer) => chains.see(answer);
   health.onSilence = (node) => {

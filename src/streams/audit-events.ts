@@ -101,8 +101,11 @@ export class NodeIgnored extends NodeEvent {
   @IsList(/^ERR_[A-Z_]{1,60} \d{1,15}$/, 1, 64, 80) readonly counts!: string[];
 }
 
-/** "culprit": proven by the messages that the event carries. "suspect": seen, and not provable. */
-export const blameVerdicts = ["culprit", "suspect"] as const;
+/**
+ * "culprit": proven by the messages that the event carries. "suspect": seen, and not provable.
+ * "withdrawn": what this client suspected has turned out otherwise.
+ */
+export const blameVerdicts = ["culprit", "suspect", "withdrawn"] as const;
 export type BlameVerdict = (typeof blameVerdicts)[number];
 
 /** A client says what a node did to it. Nobody believes more of it than its messages prove. */

@@ -16,7 +16,7 @@ import {
   ShareSigner,
 } from "../../src/scheme/index.js";
 import { consume } from "../../src/streams/consume.js";
-import { messageHeaders, signMessage } from "../../src/streams/envelope.js";
+import { messageHeaders, signMessage, type SignedMessage } from "../../src/streams/envelope.js";
 import { StreamFollower } from "../../src/streams/follow.js";
 import type { KeyRecord } from "../../src/streams/key-life.js";
 import { KeyLives } from "../../src/streams/key-lives.js";
@@ -71,6 +71,7 @@ export class ScriptedNode {
   proves = false;
   /** Its answers reach the client, and the stream refuses them. */
   isPastStream = false;
+  readonly withheld: SignedMessage[] = [];
   #chain: { n: number; prev: string } = { n: 100, prev: chain.prev };
   #beat = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -201,6 +202,7 @@ export class ScriptedNode {
       const h = messageHeaders(message);
       h.set("Nats-Expected-Last-Sequence", "4000000000");
       this.#connection?.publish(subject, message.payload, { headers: h });
+      this.withheld.push(message);
     }
   }
 

@@ -43,6 +43,8 @@ export class Blames {
     const messages = messagesOf(body);
     this.#remember(node, messages);
     const said = `client ${client} at ${time} on ${code}: ${text}`;
+    // What is taken back was reported as what it was, a suspicion.
+    if (verdict === "withdrawn") return;
     if (verdict === "suspect") {
       tell("AUDIT_NODE_SUSPECT", `node ${node} is suspected by ${said}`, client);
       return;

@@ -157,7 +157,7 @@ class Teller {
     } else if (body.type === "failure") {
       step(`client ${client}`, `gave up: ${body.reason} (${body.code})`);
     } else if (body.type === "misbehaviour") {
-      step(`client ${client}`, `calls node ${body.node} a ${body.verdict}: ${body.text}`);
+      step(`client ${client}`, `says of node ${body.node}: ${body.verdict}, ${body.text}`);
     }
   }
 

@@ -111,7 +111,7 @@ export class BlameBook {
 
   /** Avoids the node from now on, and says why on the stream, once. */
   charge(charge: Charge): void {
-    const { log, client } = this.#options;
+    const { log } = this.#options;
     const { node, verdict, code, evidence, rid, text } = charge;
     const isNews =
       verdict === "culprit"
@@ -124,6 +124,43 @@ export class BlameBook {
     );
     this.#pending.set(node, charge);
     this.#tell(node);
+    this.#say(charge);
+  }
+
+  /**
+   * Takes back a suspicion of this client that has turned out wrong. False while it cannot: the suspicion
+   * is not on the stream yet. What others say, or this client of something else, stands.
+   */
+  withdraw(charge: Charge): boolean {
+    const { node, code } = charge;
+    if (this.#pending.has(node)) return false;
+    const { client, log } = this.#options;
+    const stands = this.#ledger
+      .of(node)
+      .some(
+        ({ verdict, body }) =>
+          verdict === "suspect" && body.client === client && body.code === code,
+      );
+    if (!stands) return true;
+    log.warn({ node, code, reason: charge.text }, "suspicion withdrawn");
+    this.#say({ ...charge, verdict: "withdrawn" });
+    return true;
+  }
+
+  /** What was charged is on the stream. */
+  async idle(): Promise<void> {
+    await Promise.all(this.#publishing);
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    clearTimeout(this.#bell);
+    for (const one of this.#subscriptions) one.unsubscribe();
+  }
+
+  #say(charge: Charge): void {
+    const { log, client } = this.#options;
+    const { node } = charge;
     try {
       const subject = formatSubject({ kind: "blame", client, node });
       const message = signMessage(
@@ -138,17 +175,6 @@ export class BlameBook {
     } catch (error) {
       log.warn({ node, error: describeError(error) }, "blame not recorded");
     }
-  }
-
-  /** What was charged is on the stream. */
-  async idle(): Promise<void> {
-    await Promise.all(this.#publishing);
-  }
-
-  close(): void {
-    clearInterval(this.#timer);
-    clearTimeout(this.#bell);
-    for (const one of this.#subscriptions) one.unsubscribe();
   }
 
   async #publish(message: SignedMessage, node: string): Promise<void> {

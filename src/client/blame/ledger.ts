@@ -14,16 +14,18 @@ import { weigh } from "../audit/evidence.js";
 /** What holds against a node. */
 export interface Standing {
   readonly node: string;
-  readonly verdict: BlameVerdict;
+  readonly verdict: Exclude<BlameVerdict, "withdrawn">;
   readonly body: Misbehaviour;
   /** Entry of THSM_AUDIT. */
   readonly seq: number;
 }
 
+type Withdrawn = Omit<Standing, "verdict"> & { readonly verdict: "withdrawn" };
+
 export class Ledger {
   readonly #cluster: Cluster;
   /** By `client node`. */
-  readonly #blames = new Map<string, Standing>();
+  readonly #blames = new Map<string, Standing | Withdrawn>();
   /** Node → entry of the newest word of an operator. */
   readonly #cleared = new Map<string, number>();
 
@@ -58,12 +60,13 @@ export class Ledger {
   of(node: string): Standing[] {
     const cleared = this.#cleared.get(node) ?? 0;
     return [...this.#blames.values()]
+      .flatMap((one) => (one.verdict === "withdrawn" ? [] : [one]))
       .filter((one) => one.node === node && one.seq > cleared)
       .toSorted((a, b) => (a.verdict < b.verdict ? -1 : a.verdict > b.verdict ? 1 : b.seq - a.seq));
   }
 
   #judge(body: Misbehaviour): BlameVerdict {
-    if (body.verdict === "suspect") return "suspect";
+    if (body.verdict !== "culprit") return body.verdict;
     const { guilt } = weigh(this.#cluster, body.node, messagesOf(body));
     return guilt === undefined ? "suspect" : "culprit";
   }

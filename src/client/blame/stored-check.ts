@@ -8,7 +8,7 @@ import type { SignedMessage } from "../../streams/envelope.js";
 import type { StreamReader } from "../../streams/read.js";
 import { streamNames } from "../../streams/subjects.js";
 import type { Answer } from "../collector.js";
-import type { Charge } from "./blame-book.js";
+import type { BlameBook, Charge } from "./blame-book.js";
 
 interface Due {
   readonly answer: Answer;
@@ -16,6 +16,8 @@ interface Due {
   readonly seenMs: number;
   lookAtMs: number;
   tries: number;
+  /** Its node is suspected for it. */
+  charge?: Charge;
 }
 
 const firstLookMs = 1000;
@@ -24,20 +26,24 @@ const sweepMs = 250;
 const graceMs = 5000;
 const giveUpMs = 600_000;
 const mostAtOnce = 32;
+/** Missing shares that are still looked for after their nodes were charged. */
+const mostCharged = 64;
 
 export class StoredCheck {
   readonly #reader: StreamReader;
-  readonly #charge: (charge: Charge) => void;
+  readonly #book: Pick<BlameBook, "charge" | "withdraw">;
   readonly #log: Logger;
   readonly #due = new Set<Due>();
   readonly #timer: NodeJS.Timeout;
   #looking: Promise<void> | undefined;
   /** When the newest share came that was found on the stream: up to here the stream takes shares. */
   #storedUpToMs = 0;
+  /** Nodes of whom a share is missing that is not looked for any more. */
+  readonly #owing = new Set<string>();
 
-  constructor(reader: StreamReader, charge: (charge: Charge) => void, log: Logger) {
+  constructor(reader: StreamReader, book: Pick<BlameBook, "charge" | "withdraw">, log: Logger) {
     this.#reader = reader;
-    this.#charge = charge;
+    this.#book = book;
     this.#log = log;
     this.#timer = setInterval(() => this.#sweep(), sweepMs);
     this.#timer.unref();
@@ -52,13 +58,18 @@ export class StoredCheck {
   /** Looks at all that is left, for at most so long. */
   async settle(patienceMs: number): Promise<void> {
     const untilMs = Date.now() + patienceMs;
-    for (let isFirst = true; this.#due.size > 0; isFirst = false) {
+    for (let isFirst = true; this.#open.length > 0; isFirst = false) {
       const left = untilMs - Date.now();
       if (left <= 0 || this.#reader.isClosed) return;
       if (!isFirst) await delay(Math.min(left, sweepMs));
-      for (const due of this.#due) due.lookAtMs = 0;
+      for (const due of this.#open) due.lookAtMs = 0;
       await Promise.race([this.#look(firstLookMs), delay(left, undefined, { ref: false })]);
     }
+  }
+
+  /** Those that are not judged yet. */
+  get #open(): Due[] {
+    return [...this.#due].filter(({ charge }) => charge === undefined);
   }
 
   close(): void {
@@ -92,28 +103,47 @@ export class StoredCheck {
     try {
       const entry = await this.#reader.lastEntry(streamNames.shares, message.subject);
       const isThere = entry !== undefined && "message" in entry && entry.message.hash === hash;
-      if (isThere) this.#storedUpToMs = Math.max(this.#storedUpToMs, due.seenMs);
+      if (isThere) this.#found(due);
       else if (entry !== undefined) {
         // Anybody may have put it there: it says nothing about the node. The audit looks behind it.
         this.#log.warn({ node: body.node, rid: body.rid }, "something hides a share on its stream");
       }
-      if (entry !== undefined) this.#due.delete(due);
+      if (entry !== undefined && !isThere) this.#drop(due);
     } catch {
       // The broker does not answer: nothing was seen.
       due.tries -= 1;
     }
   }
 
+  #found(due: Due): void {
+    this.#storedUpToMs = Math.max(this.#storedUpToMs, due.seenMs);
+    const { charge } = due;
+    if (charge !== undefined) {
+      const { node } = charge;
+      const isLast = [...this.#due].every((one) => one === due || one.charge?.node !== node);
+      const text = `what was missing of node ${node} is stored now`;
+      const isSettled = isLast && !this.#owing.has(node);
+      if (isSettled && !this.#book.withdraw({ ...charge, text, messages: [] })) return;
+    }
+    this.#due.delete(due);
+  }
+
+  /** Looks for it no more. */
+  #drop(due: Due): void {
+    this.#due.delete(due);
+    if (due.charge !== undefined) this.#owing.add(due.charge.node);
+  }
+
   #judge(due: Due, allowedMs: number): void {
     const ageMs = Date.now() - due.seenMs;
-    if (ageMs > giveUpMs) this.#due.delete(due);
+    if (ageMs > giveUpMs) this.#drop(due);
+    if (due.charge !== undefined) return;
     // A stream that takes no shares at all, because it is full, is no node's fault.
     if (ageMs < allowedMs || due.tries < 2 || this.#storedUpToMs <= due.seenMs) return;
-    this.#due.delete(due);
     const { body, hash, message } = due.answer;
     const { node, rid, key, party } = body;
     const seconds = Math.round(ageMs / 1000);
-    this.#charge({
+    due.charge = {
       node,
       verdict: "suspect",
       code: "not-stored",
@@ -123,6 +153,10 @@ export class StoredCheck {
       rid,
       key,
       party,
-    });
+    };
+    this.#book.charge(due.charge);
+    if ([...this.#due].filter(({ charge }) => charge !== undefined).length > mostCharged) {
+      this.#drop(due);
+    }
   }
 }
