@@ -11,7 +11,7 @@ import { findProgram } from "../../../src/cli/programs.js";
 import { run, succeed } from "../../support/run.js";
 import { TestCluster } from "../cluster.js";
 import { until } from "../until.js";
-import { Guide } from "./guide.js";
+import { Guide, type Running } from "./guide.js";
 import { Machine } from "./machine.js";
 import { CompatibilityTable } from "./table.js";
 
@@ -84,6 +84,17 @@ describe("programs of Debian", function () {
     table.row("pkcs11-tool", opensc, "--keypairgen --sign --verify --delete-object", async () => {
       const text = await guide("tools").follow("Make a key and sign");
       expect(text).to.contain("Signature is valid").and.to.contain("Verified OK");
+    });
+    table.row(
+      "pkcs11-tool",
+      opensc,
+      "--write-object cert, --read-object, --delete-object",
+      async () => {
+        await guide("tools").follow("A certificate");
+      },
+    );
+    table.row("pkcs11-tool", opensc, "--decrypt, OAEP and PKCS #1 v1.5", async () => {
+      await guide("tools").follow("Decrypt");
     });
     table.row("p11tool", gnutls, "--generate-privkey --test-sign --delete", async () => {
       const text = await guide("tools").follow("Make a key with p11tool");
@@ -214,8 +225,147 @@ UsePAM no
         const text = await guide("java").follow("Make a key, sign and verify");
         expect(text).to.contain("SHA256withRSA true").and.to.contain("SHA512withRSA true");
       });
+      table.row("Java SunPKCS11", java, "key store with a certificate", async () => {
+        const text = await guide("java").follow("A key that Java's key store shows");
+        expect(text).to.contain("java, PrivateKeyEntry");
+      });
     });
   }
+
+  describe("Knot DNS", () => {
+    const knot = version(/version ([\d.]+)/, "knotd", "--version");
+    const fast = { "size: 2048": "size: 1024", " 1h": " 1s" };
+    let server: Running;
+    let first: string[];
+
+    before(async () => {
+      const others = await activeKeys();
+      await machine.succeed("mkdir", ["-p", "/run/knot"]);
+      const soon = { ": 365d": ": 15s", ": 30d": ": 10s", ": 2d": ": 1s" };
+      const rolling = guide("knot", { ...fast, ...soon });
+      await rolling.follow("Configure");
+      await rolling.follow("A zone");
+      server = await rolling.start("Start");
+      await until("Knot has signed", () => server.said.includes("successfully signed"), 120_000);
+      first = (await activeKeys()).filter((key) => !others.includes(key));
+    });
+    after(() => server?.stop());
+
+    table.row("Knot DNS", knot, "ZSK and KSK rolled by themselves", async () => {
+      expect(first).to.have.length(2);
+      await gone(first);
+      await checkZone();
+    });
+    table.row("Knot DNS", knot, "zone-key-rollover, zone-ksk-submitted", async () => {
+      const told = guide("knot", { ...fast, ": 1h": ": 1s" });
+      await told.follow("Configure");
+      await machine.succeed("knotc", ["-b", "reload"]);
+      await quiet();
+      for (const title of ["Roll the ZSK", "Roll the KSK"]) {
+        const [said, others] = [server.said.length, await activeKeys()];
+        await told.follow(title);
+        if (title === "Roll the KSK") {
+          await until("Knot waits for the parent", () =>
+            /waiting for conf/.test(server.said.slice(said)),
+          );
+          await told.follow("The parent has the new DS");
+        }
+        await until(`${title} has ended`, async () => {
+          const now = await activeKeys();
+          return others.some((key) => !now.includes(key)) && now.length === others.length;
+        });
+      }
+      await checkZone();
+    });
+
+    /** Until no rollover that began under the old configuration is under way. */
+    async function quiet(): Promise<void> {
+      const keys = async (): Promise<string> =>
+        (await machine.succeed("keymgr", ["-c", "/etc/knot/knot.conf", "example.com", "list"]))
+          .text;
+      await until("two keys are left", async () => {
+        if (/waiting for confirmation(?!.*confirmed)/s.test(server.said)) {
+          await guide("knot").attempt("The parent has the new DS");
+        }
+        return (await keys()).trim().split("\n").length === 2;
+      });
+    }
+
+    async function gone(keys: readonly string[]): Promise<void> {
+      await until(
+        "the first keys are destroyed",
+        async () => !(await activeKeys()).some((key) => keys.includes(key)),
+        120_000,
+      );
+      expect(server.said).to.not.match(/ (error|warning): \[/);
+    }
+
+    async function checkZone(): Promise<void> {
+      const text = await guide("knot").follow("Look at the signed zone");
+      expect(text).to.contain("Zone fully signed");
+    }
+
+    async function activeKeys(): Promise<string[]> {
+      const keys = await cluster.thsmJson<{ keyId: string; state: string }[]>("key", "list");
+      return keys.filter(({ state }) => state === "active").map(({ keyId }) => keyId);
+    }
+  });
+
+  // After all others: in the end it empties the token.
+  describe("OpenDNSSEC", () => {
+    const opendnssec = packaged("libhsm-bin");
+    const follow = (title: string): Promise<string> => guide("opendnssec").follow(title);
+
+    before(async () => {
+      await machine.succeed("mkdir", ["-p", "/run/opendnssec"]);
+      await follow("Tell OpenDNSSEC about the token");
+    });
+
+    table.row("OpenDNSSEC", opendnssec, "ods-hsmutil info, list", async () => {
+      expect(await follow("Look at the token")).to.match(/Token Label: +dns/);
+    });
+    table.row("OpenDNSSEC", opendnssec, "ods-hsmutil generate, dnskey, remove", async () => {
+      const text = await follow("Make a key and remove it");
+      expect(text)
+        .to.match(/IN\s+DNSKEY\s+256 3 8/)
+        .and.to.contain("Key remove successful");
+    });
+    table.row("OpenDNSSEC", opendnssec, "ods-hsmspeed, 8 threads", async () => {
+      expect(await follow("How fast it is")).to.match(/[1-9][\d.]* sig\/s/);
+    });
+    table.row("OpenDNSSEC", opendnssec, "a zone signed by enforcer and signer", async () => {
+      try {
+        await follow("Sign a zone");
+        const signed = "/var/lib/opendnssec/signed/example.com";
+        await until(
+          "the zone is signed",
+          async () => (await machine.run("test", ["-s", signed])).code === 0,
+          120_000,
+        );
+        expect(await follow("Look at the signed zone")).to.contain("Zone fully signed");
+        await follow("Stop");
+      } finally {
+        // Daemons that have detached themselves.
+        await machine.run("sh", ["-c", "kill -9 $(cat /run/opendnssec/*.pid)"]);
+      }
+    });
+    // A key of 4096 bits takes minutes.
+    if (process.env["SLOW"] === "1") {
+      table.row("OpenDNSSEC", opendnssec, "ods-hsmutil test", async () => {
+        const { text } = await guide("opendnssec").attempt("The test of ods-hsmutil");
+        for (const bits of [1024, 2048, 4096]) {
+          expect(text).to.match(
+            new RegExp(`${bits}-bit RSA key... OK\nExtr.*OK.*\n(Sign.*OK\n){3}Deleting key... OK`),
+          );
+        }
+        return "works with RSA keys of 1024, 2048 and 4096 bits; the token has no others";
+      });
+    }
+    table.row("OpenDNSSEC", opendnssec, "ods-hsmutil purge", async () => {
+      expect(await follow("Empty the token")).to.contain("Purge done");
+      expect(await cluster.thsmJson("key", "list")).to.deep.equal([]);
+    });
+  });
 
   // Last: mocha runs the tests of a suite before the suites in it.
   describe("In the end", () => {

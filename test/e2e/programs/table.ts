@@ -7,8 +7,8 @@ import { it } from "mocha";
 const file = fileURLToPath(new URL("../../../../docs/compatibility.md", import.meta.url));
 const head = `# Programs that were run
 
-Made by \`UPDATE_DOCS=1 npx mocha dist/test/e2e/programs/programs.test.js\`: each line is a test of
-\`npm test\`, run against five nodes of which three sign. How to set the programs up is in [guides](guides).
+Made by \`SLOW=1 UPDATE_DOCS=1 npx mocha dist/test/e2e/programs/programs.test.js\`: each line is a test of
+\`npm test\` (\`ods-hsmutil test\`: with SLOW=1), run against five nodes of which three sign. How to set the programs up is in [guides](guides).
 
 `;
 
