@@ -3,6 +3,7 @@
  * anybody hears of it. No broker can lose, reorder or deny what a node said; and a node that has
  * crashed continues its chain instead of starting a second one.
  */
+import { constants } from "node:fs";
 import { mkdir, open, type FileHandle } from "node:fs/promises";
 import { HsmError } from "../errors.js";
 import type { Cluster } from "../identity/cluster.js";
@@ -25,6 +26,8 @@ import {
 } from "./journal-segments.js";
 
 const defaultSegmentBytes = 16 << 20;
+/** A write returns when the disk has it: the same as a sync behind it, at one call instead of two. */
+const durably = constants.O_WRONLY | constants.O_APPEND | constants.O_DSYNC;
 
 export interface JournalOptions {
   readonly directory: string;
@@ -92,7 +95,7 @@ export class Journal {
     if (cut > 0) log.warn({ bytes: cut, path: newest.path }, "unfinished last line cut off");
     const { last, recent } = await readTail(options, isNeeded);
     if (last !== undefined) requireSigned(options.cluster, last, newest.path);
-    const file = await open(newest.path, "a");
+    const file = await open(newest.path, durably);
     const { size } = await file.stat();
     return { journal: new Journal(options, last, { path: newest.path, file }, size), recent };
   }
@@ -104,7 +107,7 @@ export class Journal {
 
   /**
    * Signs `body` as the next message of the chain, with its number and the hash of the one before,
-   * and resolves once it is on disk. One fsync serves all that is spoken while the last one ran.
+   * and resolves once it is on disk. One write serves all that is spoken while the last one ran.
    * @throws HsmError `ERR_JOURNAL` when the disk does not take it: then nothing was said
    */
   speak(stream: StreamName, subject: string, body: { time: string }): Promise<WrittenEntry> {
@@ -143,7 +146,6 @@ export class Journal {
         this.#pending = [];
         const { file, path } = await this.#segmentFor(batch[0]?.entry.n ?? 0);
         await file.appendFile(Buffer.concat(batch.map(({ line }) => line)));
-        await file.datasync();
         for (const { entry, line, resolve } of batch) {
           // Without its newline.
           resolve({ ...entry, place: { path, offset: this.#size, length: line.length - 1 } });
@@ -166,7 +168,10 @@ export class Journal {
     if (this.#segment === undefined || this.#size >= segmentBytes) {
       await this.#segment?.file.close();
       const path = segmentPath(directory, n);
-      this.#segment = { path, file: await open(path, "ax", 0o600) };
+      this.#segment = {
+        path,
+        file: await open(path, durably | constants.O_CREAT | constants.O_EXCL, 0o600),
+      };
       this.#size = 0;
       await syncDirectory(directory);
     }
