@@ -252,7 +252,8 @@ UsePAM no
     after(() => server?.stop());
 
     table.row("Knot DNS", knot, "ZSK and KSK rolled by themselves", async () => {
-      expect(first).to.have.length(2);
+      // On a busy machine the next one is on its way already.
+      expect(first.length).to.be.at.least(2);
       await gone(first);
       await checkZone();
     });
