@@ -49,9 +49,10 @@ export async function openMember(configFile: string): Promise<OpenMember> {
     servers: cluster.servers,
     name,
     loginFile: at(loginFile),
-    ...(cluster.tlsCa === undefined || tlsCert === undefined || tlsKey === undefined
-      ? {}
-      : { tls: { caFile: cluster.tlsCa, certFile: at(tlsCert), keyFile: at(tlsKey) } }),
+    tls: cluster.tlsOf({
+      tlsCert: tlsCert === undefined ? undefined : at(tlsCert),
+      tlsKey: tlsKey === undefined ? undefined : at(tlsKey),
+    }),
     log: silentLogger,
     timeoutMs: connectMs,
   });

@@ -27,6 +27,8 @@ export interface NodeStatus {
   /** Inputs that wait in the node. */
   readonly queued?: number;
   readonly activeKeys?: number;
+  /** Why it refuses to sign anything. */
+  readonly halted?: string;
   /** What the node's clock says less ours, the way of the message included. */
   readonly clockMs?: number;
   /** Requests on the stream that it has not taken yet; only operators and auditors see it. */
@@ -111,6 +113,7 @@ async function look(member: OpenMember): Promise<ClusterStatus> {
               queued: heard.body.queued,
               activeKeys: heard.body.activeKeys,
               clockMs: Date.parse(heard.body.time) - heard.atMs,
+              ...(heard.body.halted === undefined ? {} : { halted: heard.body.halted }),
             }),
         ...(lag === undefined ? {} : { lag }),
         ...(latencyMs === undefined ? {} : { latencyMs }),
@@ -217,7 +220,8 @@ async function latencyOf(
   }
 }
 
-function warningsOf({
+/** What somebody should look at. */
+export function warningsOf({
   nodes,
   blames,
   streams = [],
@@ -226,6 +230,9 @@ function warningsOf({
   const good = goodServer.join(".");
   return [
     ...nodes.flatMap(({ node, alive }) => (alive ? [] : [`node ${node} is not heard`])),
+    ...nodes.flatMap(({ node, halted }) =>
+      halted === undefined ? [] : [`node ${node} refuses to sign: ${halted}`],
+    ),
     ...blames.map(({ node, verdict, code }) => `node ${node} is a ${verdict} (${code})`),
     ...streams.flatMap(({ stream, bytes, maxBytes }) =>
       maxBytes > 0 && bytes >= alarmShare * maxBytes
