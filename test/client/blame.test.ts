@@ -264,6 +264,35 @@ describe("a lying node among five", function () {
     expect((await standings("n4"))[0]?.verdict).to.equal("suspect");
   });
 
+  it("cannot be helped by a client that keeps others busy with false evidence", async () => {
+    const { body } = await charged(lie);
+    let nowMs = 0;
+    const ledger = new Ledger(cluster.cluster, () => nowMs);
+    let seq = 0;
+    const say = (messages: object[] | undefined): void => {
+      const subject = formatSubject({ kind: "blame", client: "bob", node: "n3" });
+      const event = { ...body, client: "bob", messages };
+      const message = signMessage(cluster.key("bob"), streamNames.audit, subject, event);
+      ledger.apply({ ...message, seq: ++seq, time: "" });
+    };
+    const verdict = (): string => `${ledger.of("n3")[0]?.verdict} ${ledger.of("n3")[0]?.seq}`;
+    const right = [...(body.messages ?? [])];
+    say(right.slice(1));
+    expect(verdict()).to.equal("suspect 1");
+    nowMs = 59_999;
+    say(right);
+    expect(verdict()).to.equal("suspect 1");
+    nowMs = 60_000;
+    say(right.slice(1));
+    expect(verdict()).to.equal("suspect 3");
+    nowMs = 179_999;
+    say(right);
+    expect(verdict()).to.equal("suspect 3");
+    nowMs = 180_000;
+    say(right);
+    expect(verdict()).to.equal("culprit 5");
+  });
+
   it("cannot make a guilty one of messages that are altered, cut or of another key", async () => {
     const { body } = await charged(lie);
     const messages = messagesOf(body);

@@ -20,17 +20,25 @@ export interface Standing {
   readonly seq: number;
 }
 
+/** How long evidence of one who has shown some that proves nothing is left alone; doubles each time. */
+const firstRestMs = 60_000;
+const mostRestMs = 3_600_000;
+
 type Withdrawn = Omit<Standing, "verdict"> & { readonly verdict: "withdrawn" };
 
 export class Ledger {
   readonly #cluster: Cluster;
+  readonly #now: () => number;
+  /** By `client node`: proofs cost time, and whoever shows false ones must not take ours. */
+  readonly #rests = new Map<string, { ms: number; untilMs: number }>();
   /** By `client node`. */
   readonly #blames = new Map<string, Standing | Withdrawn>();
   /** Node → entry of the newest word of an operator. */
   readonly #cleared = new Map<string, number>();
 
-  constructor(cluster: Cluster) {
+  constructor(cluster: Cluster, now: () => number = Date.now) {
     this.#cluster = cluster;
+    this.#now = now;
   }
 
   /**
@@ -45,7 +53,9 @@ export class Ledger {
       const name = `${body.client} ${body.node}`;
       const known = this.#blames.get(name);
       if (known !== undefined && known.seq >= seq) return undefined;
-      this.#blames.set(name, { node: body.node, verdict: this.#judge(body), body, seq });
+      // It is read again later.
+      if (body.messages !== undefined && this.#isResting(name)) return undefined;
+      this.#blames.set(name, { node: body.node, verdict: this.#judge(name, body), body, seq });
       return body.node;
     }
     if (body?.type === "node-cleared") {
@@ -65,10 +75,22 @@ export class Ledger {
       .toSorted((a, b) => (a.verdict < b.verdict ? -1 : a.verdict > b.verdict ? 1 : b.seq - a.seq));
   }
 
-  #judge(body: Misbehaviour): BlameVerdict {
+  #isResting(name: string): boolean {
+    return (this.#rests.get(name)?.untilMs ?? 0) > this.#now();
+  }
+
+  #judge(name: string, body: Misbehaviour): BlameVerdict {
     if (body.verdict !== "culprit") return body.verdict;
     const { guilt } = weigh(this.#cluster, body.node, messagesOf(body));
-    return guilt === undefined ? "suspect" : "culprit";
+    if (guilt !== undefined) {
+      this.#rests.delete(name);
+      return "culprit";
+    }
+    if (body.messages !== undefined) {
+      const ms = Math.min(mostRestMs, 2 * (this.#rests.get(name)?.ms ?? firstRestMs / 2));
+      this.#rests.set(name, { ms, untilMs: this.#now() + ms });
+    }
+    return "suspect";
   }
 }
 
