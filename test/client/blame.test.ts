@@ -271,7 +271,7 @@ describe("a lying node among five", function () {
     let seq = 0;
     const say = (messages: object[] | undefined): void => {
       const subject = formatSubject({ kind: "blame", client: "bob", node: "n3" });
-      const event = { ...body, client: "bob", messages };
+      const event = Object.assign({}, body, { client: "bob", messages });
       const message = signMessage(cluster.key("bob"), streamNames.audit, subject, event);
       ledger.apply({ ...message, seq: ++seq, time: "" });
     };

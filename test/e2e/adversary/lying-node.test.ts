@@ -49,10 +49,10 @@ const slow: Behaviour[] = [
     isProven: true,
   },
   {
-    name: "right shares past the stream",
+    name: "right shares past the stream, under numbers that it uses again",
     lie: (liar, _, honest) => liar.say(honest, { "Nats-Expected-Last-Sequence": "4000000000" }),
-    codes: ["not-stored"],
-    isProven: false,
+    codes: ["chain-fork", "chain-broken"],
+    isProven: true,
   },
   {
     name: "slowness",
