@@ -42,10 +42,8 @@ static CK_RV set_local(struct token *token, const struct object *object, const C
     if (!good) object_clear(&changed);
   }
   if (!good) return CKR_HOST_MEMORY;
-  token_remove_local(token, handle);
-  if (token_add_local(token, &changed)) return CKR_OK;
-  object_clear(&changed);
-  return CKR_HOST_MEMORY;
+  token_replace_local(token, handle, &changed);
+  return CKR_OK;
 }
 
 static void write_name(struct writer *body, const CK_ATTRIBUTE *name)

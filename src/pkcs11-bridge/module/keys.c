@@ -41,7 +41,8 @@ static CK_RV take_page(struct refresh *refresh, struct reader *body)
   memcpy(refresh->revision, revision, REVISION_SIZE);
   for (uint16_t i = 0; i < count; i++) {
     struct object object;
-    if (!object_parse(&object, body)) return rpc_malformed();
+    CK_RV result = object_parse(&object, body);
+    if (result != CKR_OK) return result == CKR_DEVICE_ERROR ? rpc_malformed() : result;
     if (!list_append(&refresh->list, &object)) {
       object_clear(&object);
       return CKR_HOST_MEMORY;

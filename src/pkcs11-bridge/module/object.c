@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ATTRIBUTES_MAX = 128 }; /* of one object on the wire; the daemon sends about 35 */
+/* Attributes of one object on the wire (the daemon sends about 35), and numbers in one of them. */
+enum { ATTRIBUTES_MAX = 128, NUMBERS_MAX = 32 };
 
 void object_clear(struct object *object)
 {
@@ -77,47 +78,53 @@ bool object_copy(struct object *copy, const struct object *from)
   return true;
 }
 
-/* A wire value in the caller's format: numbers become CK_ULONG. */
-static bool set_from_wire(struct object *object, CK_ATTRIBUTE_TYPE type, uint8_t kind, struct bytes value)
+/* Whether `value` is what its kind says; numbers are copied to `native`, which has room for all of them. */
+static bool decode(uint8_t kind, struct bytes value, CK_ULONG *native)
 {
-  CK_ULONG numbers[32];
   struct reader reader = reader_over(value.data, value.size);
-  size_t count = value.size / 8;
   switch (kind) {
   case KIND_BYTES:
-    return object_set(object, type, KIND_BYTES, value.data, value.size);
+    return true;
   case KIND_BOOL:
-    return value.size == 1 && value.data[0] <= 1 && object_set_bool(object, type, value.data[0] == 1);
+    return value.size == 1 && value.data[0] <= 1;
   case KIND_SENSITIVE:
-    return value.size == 0 && object_set(object, type, KIND_SENSITIVE, NULL, 0);
+    return value.size == 0;
   case KIND_NUMBER:
-    return value.size == 8 && object_set_number(object, type, read_u64(&reader));
   case KIND_NUMBERS:
-    if (value.size % 8 != 0 || count > sizeof numbers / sizeof numbers[0]) return false;
-    for (size_t i = 0; i < count; i++) numbers[i] = read_u64(&reader);
-    return object_set(object, type, KIND_NUMBERS, numbers, count * sizeof numbers[0]);
+    if (value.size % 8 != 0 || value.size > NUMBERS_MAX * 8 || (kind == KIND_NUMBER && value.size != 8)) return false;
+    for (size_t i = 0; i < value.size / 8; i++) native[i] = read_u64(&reader);
+    return true;
   default:
     return false;
   }
 }
 
-bool object_parse(struct object *object, struct reader *reader)
+/* A wire value in the caller's format: numbers become CK_ULONG. */
+static CK_RV set_from_wire(struct object *object, CK_ATTRIBUTE_TYPE type, uint8_t kind, struct bytes value)
+{
+  CK_ULONG numbers[NUMBERS_MAX];
+  if (!decode(kind, value, numbers)) return CKR_DEVICE_ERROR;
+  bool is_numbers = kind == KIND_NUMBER || kind == KIND_NUMBERS;
+  const void *native = is_numbers ? (const void *)numbers : value.data;
+  return object_set(object, type, (enum attribute_kind)kind, native, value.size) ? CKR_OK : CKR_HOST_MEMORY;
+}
+
+CK_RV object_parse(struct object *object, struct reader *reader)
 {
   *object = (struct object){.handle = read_u64(reader)};
   uint16_t count = read_u16(reader);
   bool good = object->handle != 0 && (object->handle & HANDLE_LOCAL) == 0 && count <= ATTRIBUTES_MAX;
-  for (uint16_t i = 0; good && i < count; i++) {
+  CK_RV result = good ? CKR_OK : CKR_DEVICE_ERROR;
+  for (uint16_t i = 0; result == CKR_OK && i < count; i++) {
     uint32_t type = read_u32(reader);
     uint8_t kind = read_u8(reader);
     struct bytes value = read_bytes(reader);
-    good = !reader->failed && set_from_wire(object, type, kind, value);
+    result = reader->failed ? CKR_DEVICE_ERROR : set_from_wire(object, type, kind, value);
   }
   const struct attribute *class = object_find(object, CKA_CLASS);
-  if (!good || reader->failed || class == NULL || class->kind != KIND_NUMBER) {
-    object_clear(object);
-    return false;
-  }
-  return true;
+  if (result == CKR_OK && (class == NULL || class->kind != KIND_NUMBER)) result = CKR_DEVICE_ERROR;
+  if (result != CKR_OK) object_clear(object);
+  return result;
 }
 
 bool object_matches(const struct object *object, const CK_ATTRIBUTE *wanted, CK_ULONG count)

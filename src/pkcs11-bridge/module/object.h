@@ -35,8 +35,8 @@ struct object {
   struct attribute *attributes;
 };
 
-/* One object of a KEYS reply. False, and nothing to clear, when bytes or memory do not suffice. */
-bool object_parse(struct object *object, struct reader *reader);
+/* One object of a KEYS reply. With CKR_DEVICE_ERROR (bytes that are none) or CKR_HOST_MEMORY nothing is to be cleared. */
+CK_RV object_parse(struct object *object, struct reader *reader);
 /* Adds an attribute, or replaces it. False without memory. */
 bool object_set(struct object *object, CK_ATTRIBUTE_TYPE type, enum attribute_kind kind, const void *value, CK_ULONG size);
 bool object_set_bool(struct object *object, CK_ATTRIBUTE_TYPE type, bool value);

@@ -16,7 +16,7 @@ enum { FRAME_MAX = 1024 * 1024, REPLY_HEADER = 9 };
 enum { DENIED_MS = 5000 };
 enum { DELAY_FIRST_MS = 20, DELAY_MAX_MS = 500 };
 enum kind { KIND_FINAL = 0, KIND_WORKING = 1, KIND_RETRY = 2 };
-enum outcome { ANSWERED, ASKED_TO_RETRY, BROKEN };
+enum outcome { ANSWERED, ASKED_TO_RETRY, BROKEN, WITHOUT_MEMORY };
 
 static atomic_uint next_id;
 static atomic_bool outage;
@@ -64,7 +64,7 @@ static enum io receive_frame(int fd, struct reply *reply, int64_t deadline)
     return IO_BROKEN;
   }
   reply->frame = malloc(reply->size);
-  if (reply->frame == NULL) return IO_BROKEN;
+  if (reply->frame == NULL) return IO_MEMORY;
   return socket_receive(fd, reply->frame, reply->size, limit);
 }
 
@@ -74,7 +74,8 @@ static enum outcome exchange(int fd, const struct call *call, int64_t deadline, 
   if (send_request(fd, id, call, deadline) != IO_OK) return BROKEN;
   for (;;) {
     reply_free(reply);
-    if (receive_frame(fd, reply, deadline) != IO_OK) return BROKEN;
+    enum io received = receive_frame(fd, reply, deadline);
+    if (received != IO_OK) return received == IO_MEMORY ? WITHOUT_MEMORY : BROKEN;
     reply->body = reader_over(reply->frame, reply->size);
     uint32_t answered = read_u32(&reply->body);
     uint8_t kind = read_u8(&reply->body);
@@ -135,8 +136,9 @@ CK_RV rpc_call(uint64_t generation, struct call *call, struct reply *reply)
     if (stays_denied(acquired, &denied_since)) return denied();
     if (acquired == ACQUIRED) {
       enum outcome outcome = exchange(connection.fd, call, deadline, reply, &code);
-      if (outcome == BROKEN) pool_discard(&connection);
+      if (outcome == BROKEN || outcome == WITHOUT_MEMORY) pool_discard(&connection);
       else pool_release(&connection);
+      if (outcome == WITHOUT_MEMORY) return CKR_HOST_MEMORY;
       if (outcome == ANSWERED) {
         note_answer();
         return code;

@@ -38,7 +38,7 @@ struct reply {
 
 /*
  * The daemon's code for the call, with the reply's body; reply_free() follows in every case.
- * Without an answer: CKR_DEVICE_ERROR, or CKR_CRYPTOKI_NOT_INITIALIZED after a C_Finalize.
+ * Without an answer: CKR_DEVICE_ERROR, CKR_HOST_MEMORY, or CKR_CRYPTOKI_NOT_INITIALIZED after a C_Finalize.
  */
 CK_RV rpc_call(uint64_t generation, struct call *call, struct reply *reply);
 /* Wipes and frees: a reply may hold a ticket. */

@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-enum io { IO_OK, IO_TIMEOUT, IO_BROKEN, IO_DENIED };
+enum io { IO_OK, IO_TIMEOUT, IO_BROKEN, IO_DENIED, IO_MEMORY };
 
 /* A non-blocking socket, not yet connected; −1 when there is none to be had. */
 int socket_create(void);

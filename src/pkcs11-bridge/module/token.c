@@ -83,6 +83,14 @@ static void remove_at(struct object_list *list, size_t position)
   if (list->count > 0) qsort_r(list->by_handle, list->count, sizeof(size_t), by_handle, list->items);
 }
 
+void token_replace_local(struct token *token, CK_OBJECT_HANDLE handle, struct object *changed)
+{
+  size_t position = (size_t)(list_find(&token->local, handle) - token->local.items);
+  object_clear(&token->local.items[position]);
+  token->local.items[position] = *changed;
+  *changed = (struct object){0};
+}
+
 void token_remove_local(struct token *token, CK_OBJECT_HANDLE handle)
 {
   const struct object *object = list_find(&token->local, handle);

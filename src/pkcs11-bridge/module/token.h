@@ -38,6 +38,8 @@ bool token_shows(const struct token *token, const struct object *object);
 /* The object by handle, hidden or not; NULL when there is none. */
 const struct object *token_find(const struct token *token, CK_OBJECT_HANDLE handle);
 bool token_add_local(struct token *token, struct object *object);
+/* Puts another version in the place of an object that is there. */
+void token_replace_local(struct token *token, CK_OBJECT_HANDLE handle, struct object *changed);
 void token_remove_local(struct token *token, CK_OBJECT_HANDLE handle);
 /* Frees the objects of a session, or all of them for owner 0. */
 void token_drop_owned(struct token *token, CK_SESSION_HANDLE owner);
