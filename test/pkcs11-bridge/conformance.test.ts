@@ -3,9 +3,14 @@
  * valgrind. The daemon is real, the HSM behind it a fake.
  */
 import { expect } from "chai";
+import { setTimeout as delay } from "node:timers/promises";
 import { Bench, buildModule, conformancePaths } from "./harness.js";
 
 const isSlow = process.env["SLOW"] === "1";
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await delay(50);
+}
+
 const valgrind = [
   "-q",
   "--error-exitcode=99",
@@ -55,6 +60,19 @@ describe("the PKCS#11 module's conformance", function () {
       expect(code, stderr).to.equal(0);
     });
   }
+
+  it("leaves nothing behind on either side after many connections", async () => {
+    const [program, module] = conformancePaths("plain");
+    const rounds = isSlow ? 10_000 : 500;
+    // The daemon's heap has grown to what it needs by then.
+    expect((await bench.run(program, [module, "reconnects", String(rounds / 5)])).code).to.equal(0);
+    const before = bench.daemonUse();
+    const { code, stderr } = await bench.run(program, [module, "reconnects", String(rounds)]);
+    expect(code, stderr).to.equal(0);
+    // Closing the last socket is not ours to see.
+    await until(() => bench.daemonUse().descriptors <= before.descriptors);
+    expect(bench.daemonUse().kilobytes - before.kilobytes).to.be.below(32 * 1024);
+  });
 
   it("leaves no child without a lock while other threads start and stop it", async () => {
     const [program, module] = conformancePaths("plain");

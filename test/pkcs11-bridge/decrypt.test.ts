@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { Bench, buildModule } from "./harness.js";
 
 describe("decryption with the module", function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let bench: Bench;
   const message = randomBytes(100);
 

@@ -1,7 +1,7 @@
 /** @module Builds the C module and its test program, and runs programs and daemons around them. */
 import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -20,9 +20,15 @@ export const pin = "1234";
 export const modulePath: string = join(build, "libthsm-pkcs11.so");
 export const asanModulePath: string = join(build, "asan/libthsm-pkcs11.so");
 
-/** Builds everything that is out of date. Warnings are errors. */
-export async function buildModule(): Promise<void> {
-  await run("make", ["-s", "-C", moduleSources, `BUILD=${build}`, "all", "asan"]);
+let built: Promise<void> | undefined;
+
+/** Builds the module and the C programs of the tests, once in a test run. Warnings are errors. */
+export function buildModule(): Promise<void> {
+  return (built ??= buildAll());
+}
+
+async function buildAll(): Promise<void> {
+  await run("make", ["-s", "-j2", "-C", moduleSources, `BUILD=${build}`, "all", "asan"]);
   const { stdout } = await run("pkg-config", ["--cflags", "p11-kit-1"]);
   const flags = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-g", stdout.trim()];
   const conformance = readdirSync(join(tests, "conformance")).filter((name) => name.endsWith(".c"));
@@ -89,6 +95,14 @@ export class Bench {
     const exited = once(daemon, "exit");
     daemon.kill(signal);
     await exited;
+  }
+
+  /** Open descriptors and resident kilobytes of the daemon. */
+  daemonUse(): { descriptors: number; kilobytes: number } {
+    const proc = `/proc/${this.#daemon?.pid ?? 0}`;
+    const status = readFileSync(`${proc}/status`, "utf8");
+    const kilobytes = Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]);
+    return { descriptors: readdirSync(`${proc}/fd`).length, kilobytes };
   }
 
   pauseDaemon(): void {

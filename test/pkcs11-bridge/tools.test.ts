@@ -5,7 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Bench, buildModule, modulePath } from "./harness.js";
 
 describe("pkcs11-tool and p11tool with the module", function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let bench: Bench;
   const document = randomBytes(3000);
 

@@ -53,6 +53,7 @@ int main(int count, char **arguments)
   else if (strcmp(scenario, "forks") == 0) check_forks();
   else if (strcmp(scenario, "threads") == 0) check_threads(rounds);
   else if (strcmp(scenario, "forks-under-load") == 0) check_forks_under_load(rounds);
+  else if (strcmp(scenario, "reconnects") == 0) check_reconnects(rounds);
   else return 2;
   return failures == 0 ? 0 : 1;
 }

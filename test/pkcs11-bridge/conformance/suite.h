@@ -49,5 +49,6 @@ void check_forks(void);
 /* `rounds` of each of 64 threads. */
 void check_threads(int rounds);
 void check_forks_under_load(int rounds);
+void check_reconnects(int rounds);
 
 #endif
