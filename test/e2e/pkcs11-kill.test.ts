@@ -1,0 +1,109 @@
+/**
+ * @module What the programs above the module live through: a daemon that is killed again and again under two of them at
+ * once, and a cluster that is gone for good.
+ */
+import { expect } from "chai";
+import { once } from "node:events";
+import { spawn } from "node:child_process";
+import { appendFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { TestCluster } from "./cluster.js";
+import { Knot } from "./knot.js";
+
+const isSlow = process.env["SLOW"] === "1";
+
+/** A configuration for ods-hsmspeed, which reads nothing of it but the repository. */
+function writeOpendnssecConf(cluster: TestCluster): string {
+  const path = cluster.path("conf.xml");
+  writeFileSync(
+    path,
+    `<?xml version="1.0" encoding="UTF-8"?>
+<Configuration>
+  <RepositoryList>
+    <Repository name="thsm">
+      <Module>${cluster.module}</Module>
+      <TokenLabel>dns</TokenLabel>
+      <PIN>${cluster.pin}</PIN>
+    </Repository>
+  </RepositoryList>
+</Configuration>
+`,
+  );
+  return path;
+}
+
+describe("programs above the PKCS#11 module", function () {
+  this.timeout(isSlow ? 1_800_000 : 400_000);
+  let cluster: TestCluster;
+  let knot: Knot;
+
+  before(async () => {
+    cluster = await TestCluster.start({ parties: 3, threshold: 2 });
+    appendFileSync(`${cluster.dir}/client/pkcs11d.toml`, "\nallowSha1 = true\n");
+    await cluster.processes.stop("pkcs11d");
+    await cluster.up();
+    mkdirSync(cluster.path("k"), { recursive: true });
+    // Longer than a loaded machine takes to start a daemon: that is what the programs wait for.
+    cluster.env["THSM_PKCS11_TIMEOUT"] = "120";
+    knot = await Knot.create(cluster, { kskSize: 1024, zskSize: 1024, delegations: 100 });
+    knot.start();
+    await knot.finishSigning();
+  });
+  after(async () => {
+    await knot.stop();
+    await cluster.close();
+  });
+
+  it("lose no signature when the daemon is killed under eight threads and a Knot", async () => {
+    const conf = writeOpendnssecConf(cluster);
+    const kills = isSlow ? 20 : 3;
+    // So many signatures that the last kill still finds some to be made.
+    const each = isSlow ? "400" : "80";
+    const parameters = ["-c", conf, "-r", "thsm", "-i", each, "-s", "1024", "-t", "8"];
+    const speed = cluster.adopt(spawn("ods-hsmspeed", parameters, { env: cluster.env }));
+    const said: string[] = [];
+    speed.stdout.setEncoding("utf8").on("data", (text: string) => said.push(text));
+    speed.stderr.setEncoding("utf8").on("data", (text: string) => said.push(text));
+    const ended = once(speed, "exit");
+    await knot.beginSigning();
+    let killed = 0;
+    for (; killed < kills && speed.exitCode === null; killed++) {
+      await sleep(700);
+      await cluster.kill("pkcs11d");
+      await sleep(100);
+      await cluster.up();
+    }
+    const [code] = (await ended) as [number | null];
+    expect(code, said.join("")).to.equal(0);
+    expect(killed).to.equal(kills);
+    expect(said.join("")).to.match(/8 threads, .*signatures per thread/);
+    expect(said.join("")).not.to.match(/error|fail/i);
+    await knot.finishSigning();
+  });
+
+  it("end soon after a SIGTERM while the cluster is gone and a signature is awaited", async () => {
+    await knot.stop();
+    cluster.env["THSM_PKCS11_TIMEOUT"] = "3";
+    knot.start();
+    await knot.waitFor(/DNSSEC, next signing/);
+    await cluster.processes.kill("nats");
+    await knot.beginSigning().catch(() => {});
+    await sleep(1000);
+    const startedAt = Date.now();
+    await knot.stop();
+    // Knot.stop() would have killed it after 20 s.
+    expect(Date.now() - startedAt).to.be.below(15_000);
+    const tool = cluster.adopt(
+      spawn(
+        "pkcs11-tool",
+        ["--module", cluster.module, "--token-label", "dns", "--login", "--pin", cluster.pin, "-O"],
+        { env: cluster.env, stdio: "ignore" },
+      ),
+    );
+    await sleep(500);
+    const toolEnded = once(tool, "exit");
+    tool.kill("SIGTERM");
+    await toolEnded;
+    expect(tool.signalCode).to.equal("SIGTERM");
+  });
+});
