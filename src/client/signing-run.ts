@@ -11,8 +11,10 @@ import type { GroupKey } from "../scheme/index.js";
 import type { KeyRecord } from "../streams/key-life.js";
 import type { RequestKind } from "../streams/requests.js";
 import type { SignedMessage } from "../streams/envelope.js";
+import type { ShareMessage } from "../streams/shares.js";
 import type { BlameBook } from "./blame/blame-book.js";
 import type { Trouble } from "./blame/inquiry.js";
+import { compareClocks } from "./clocks.js";
 import type { Answer, Collector } from "./collector.js";
 import type { NodeHealth } from "./node-health.js";
 import { QuorumTracker, type Combined } from "./quorum-tracker.js";
@@ -259,7 +261,7 @@ export class SigningRun {
       const elapsedMs = Date.now() - attempt.atMs;
       this.#context.health.answered(body.node, this.#work.inputs.length, elapsedMs);
     }
-    if (body.kind === "refusal") this.#refused(body.party, body.code, body.reason);
+    if (body.kind === "refusal") this.#refused(body);
     else {
       this.#answers.set(body.party, answer);
       this.#tracker.add(body.party, answer);
@@ -267,10 +269,12 @@ export class SigningRun {
     this.#advance();
   }
 
-  #refused(party: number, code = "ERR_INTERNAL", reason = "no reason given"): void {
+  #refused({ party, code = "ERR_INTERNAL", reason: said = "", time }: ShareMessage): void {
+    const node = this.#nodeOf(party);
+    let reason = said === "" ? "no reason given" : said;
+    if (code === "ERR_EXPIRED") reason += `; ${compareClocks(node, Date.parse(time) - Date.now())}`;
     this.#refusals.set(party, { code, reason });
-    const facts = { node: this.#nodeOf(party), rid: this.rid, code, reason };
-    this.#context.log.warn(facts, "node refused");
+    this.#context.log.warn({ node, rid: this.rid, code, reason }, "node refused");
   }
 
   #advance(): void {
@@ -416,12 +420,14 @@ export class SigningRun {
     for (const party of this.#waitingFor.keys()) answers[this.#nodeOf(party)] = "silent";
     for (const party of this.#open()) answers[this.#nodeOf(party)] = "not asked";
     const waited = Math.round((Date.now() - this.#startedMs) / 100) / 10;
+    const expired = [...this.#refusals].find(([, { code }]) => code === "ERR_EXPIRED");
     return new QuorumError(
       answers,
       `${this.#tracker.contributors} of ${parties} nodes signed in ${waited} s, ${threshold} are needed` +
         ` (${Object.entries(answers)
           .map(([node, answer]) => `${node}: ${answer}`)
-          .join(", ")})`,
+          .join(", ")})` +
+        (expired === undefined ? "" : `; ${this.#nodeOf(expired[0])} says: ${expired[1].reason}`),
     );
   }
 }

@@ -15,6 +15,7 @@ import { StreamReader } from "../streams/read.js";
 import { nodeConsumer } from "../streams/settings.js";
 import { allBeats, allKeys, formatSubject, streamNames } from "../streams/subjects.js";
 import { Ledger, readLedger } from "./blame/ledger.js";
+import { compareClocks } from "./clocks.js";
 import { openMember, type OpenMember } from "./member.js";
 
 export interface NodeStatus {
@@ -75,6 +76,8 @@ export interface ClusterStatus {
 /** A node beats every second. */
 const listenMs = 2500;
 const alarmShare = 0.8;
+/** Far below what nodes allow, and far above what a busy host takes to hear a beat. */
+const clockAlarmMs = 5000;
 const goodServer = [2, 10, 27] as const;
 
 /** @throws HsmError `ERR_INVALID_CONFIG`, `ERR_BROKER_UNREACHABLE` */
@@ -232,6 +235,9 @@ export function warningsOf({
     ...nodes.flatMap(({ node, alive }) => (alive ? [] : [`node ${node} is not heard`])),
     ...nodes.flatMap(({ node, halted }) =>
       halted === undefined ? [] : [`node ${node} refuses to sign: ${halted}`],
+    ),
+    ...nodes.flatMap(({ node, clockMs = 0 }) =>
+      Math.abs(clockMs) > clockAlarmMs ? [compareClocks(node, clockMs)] : [],
     ),
     ...blames.map(({ node, verdict, code }) => `node ${node} is a ${verdict} (${code})`),
     ...streams.flatMap(({ stream, bytes, maxBytes }) =>

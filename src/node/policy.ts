@@ -26,12 +26,22 @@ export function requireTimely({ expires }: SignRequest, clock: Clock): void {
   const left = Date.parse(expires) - now;
   // Written so that a date that does not exist fails too.
   if (left > 0 && left <= maxRequestLifetimeMs) return;
-  const drift = storedAt - now;
   throw new HsmError(
     "ERR_EXPIRED",
-    `expires ${expires}, ${describe(left)} by this node's clock, at most ${maxRequestLifetimeMs} ms ` +
-      `ahead allowed; the server stored it ${describe(drift)}: compare the clocks`,
+    `expires ${expires}, ${describe(left)} by this node's clock, at most ${seconds(maxRequestLifetimeMs)} ` +
+      `ahead allowed; ${suspect(Date.parse(expires) - storedAt, storedAt - now, clock)}`,
   );
+}
+
+/** The server's clock is the third: a guess for people, and nothing is decided by it. */
+function suspect(leftWhenStored: number, drift: number, clock: Clock): string {
+  if (leftWhenStored > 0 && leftWhenStored <= clock.maxRequestLifetimeMs) {
+    return (
+      `it was in time when the NATS server stored it, ${describe(drift)}: it was long on its way, ` +
+      "or this node's clock is wrong"
+    );
+  }
+  return `it was so already when the NATS server stored it, ${describe(drift)}: the client's clock is wrong`;
 }
 
 /**
@@ -143,5 +153,9 @@ function unknownHash(hash: string): never {
 
 function describe(ms: number): string {
   if (Number.isNaN(ms)) return "which is no date";
-  return ms < 0 ? `${-ms} ms in the past` : `${ms} ms in the future`;
+  return `${seconds(Math.abs(ms))} in the ${ms < 0 ? "past" : "future"}`;
+}
+
+function seconds(ms: number): string {
+  return `${Math.round(ms / 100) / 10} s`;
 }

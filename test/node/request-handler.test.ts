@@ -239,11 +239,16 @@ describe("the request handler", () => {
     now = noon + 20_000;
     const late = await answer(request());
     expect(late.code).to.equal("ERR_EXPIRED");
-    expect(late.reason).to.contain("5000 ms in the past").and.to.contain("20000 ms in the past");
+    expect(late.reason).to.contain("5 s in the past").and.to.contain("stored it, 20 s in the past");
+    expect(late.reason).to.contain("this node's clock is wrong");
     now = noon - 300_000;
     const early = await answer(request());
     expect(early.code).to.equal("ERR_EXPIRED");
-    expect(early.reason).to.contain("315000 ms in the future");
+    expect(early.reason).to.contain("315 s in the future").and.to.contain("this node's clock");
+    now = noon;
+    const expires = new Date(noon - 600_000).toISOString();
+    const foreign = await answer(request({ expires }));
+    expect(foreign.reason).to.contain("600 s in the past").and.to.contain("the client's clock");
   });
 
   it("does not answer what expired before it started", async () => {
