@@ -1,6 +1,8 @@
 /** @module The daemon's configuration file. */
 import { readFile } from "node:fs/promises";
 import {
+  IsArray,
+  ValidateIf,
   Equals,
   IsBoolean,
   IsIn,
@@ -35,6 +37,15 @@ export class DaemonConfig {
   /** Permissions of the socket, octal: "0600" for one user, "0660" for a group. */
   @Matches(/^0?[0-7]{3}$/, { message: 'socketMode must be octal digits in quotes, as in "0660"' })
   readonly socketMode: string = "0600";
+
+  /**
+   * Users beside the daemon's own and root that may connect, by name or number; "modes": whoever the
+   * socket's permissions let in. The socket's group may when `socketMode` says so.
+   */
+  @ValidateIf(({ peers }: DaemonConfig) => peers !== "modes")
+  @IsArray()
+  @Matches(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$/, { each: true })
+  readonly peers: "modes" | readonly string[] = [];
 
   @IsIn(logLevels)
   readonly logLevel: LogLevel = "info";

@@ -40,10 +40,16 @@ export interface Services {
   countMalformed(): number;
 }
 
+/** What a peer is told after its hello: come in, come back later (`busy`), or never (`refused`). */
+export interface Welcome {
+  readonly greeting: Exclude<Greeting, "version">;
+  readonly reason?: string;
+}
+
 export class Connection {
   readonly #socket: Socket;
   readonly #services: Services;
-  readonly #isWelcome: boolean;
+  readonly #welcome: Welcome;
   readonly #frames = new FrameReader();
   #frameTimer: NodeJS.Timeout | undefined;
   #hello: Hello | undefined;
@@ -51,11 +57,10 @@ export class Connection {
   #isBusy = false;
   #isClosing = false;
 
-  /** With `isWelcome` false the peer is told to come back later. */
-  constructor(socket: Socket, services: Services, isWelcome: boolean) {
+  constructor(socket: Socket, services: Services, welcome: Welcome) {
     this.#socket = socket;
     this.#services = services;
-    this.#isWelcome = isWelcome;
+    this.#welcome = welcome;
     this.#limitFrame(true);
     socket.on("data", (chunk: Buffer) => this.#receive(chunk));
     socket.on("error", () => socket.destroy());
@@ -113,9 +118,10 @@ export class Connection {
     if (hello.version !== protocolVersion) {
       this.#services.log.warn({ version: hello.version }, "module of another protocol version");
       this.#refuse("version");
-    } else if (!this.#isWelcome) {
-      this.#services.log.warn({ program: hello.program, pid: hello.pid }, "too many connections");
-      this.#refuse("busy");
+    } else if (this.#welcome.greeting !== "welcome") {
+      const { greeting, reason } = this.#welcome;
+      this.#services.log.warn({ program: hello.program, reason }, "connection refused");
+      this.#refuse(greeting);
     } else {
       this.#application = this.#services.applications.attach(hello);
       this.#socket.write(frame(encodeWelcome("welcome")));

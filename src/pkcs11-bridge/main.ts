@@ -22,6 +22,7 @@ The configuration, with what is needed and the defaults of the rest:
   client = "client.toml"              the client's configuration, relative to this file
   socket = "/run/thsm/pkcs11d.sock"   as in the modules' /etc/thsm/pkcs11.conf
   socketMode = "0600"                 "0660": everybody in the socket's group
+  peers = []                          users beside root and the daemon's; "modes": as the socket's modes say
   maxConnections = 512                one for each thread that signs, all applications together
   allowSha1 = false                   keys that applications generate sign SHA-1 digests too
   logLevel = "info"                   debug, info, warn, error, silent
@@ -45,6 +46,7 @@ async function serve(path: string): Promise<void> {
   await runDaemon({
     socketPath: config.socket,
     socketMode: Number.parseInt(config.socketMode, 8),
+    peers: config.peers,
     maxConnections: config.maxConnections,
     allowSha1: config.allowSha1,
     ...(inherited === undefined ? {} : { inherited }),

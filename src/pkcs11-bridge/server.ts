@@ -7,14 +7,17 @@ import type { HsmClient } from "../client/index.js";
 import { HsmError } from "../errors.js";
 import type { Logger } from "../log.js";
 import { Applications } from "./application.js";
-import { Connection } from "./connection.js";
+import { Connection, type Welcome } from "./connection.js";
 import { Handler } from "./handlers.js";
 import { KeyDirectory } from "./key-directory.js";
+import { peerCheck, type PeerCheck } from "./peers.js";
 
 export interface ServerOptions {
   readonly socketPath: string;
   /** Permission bits of the socket. */
   readonly socketMode: number;
+  /** See `peerCheck`. */
+  readonly peers: "modes" | readonly string[];
   readonly maxConnections: number;
   /** Whether keys that applications generate may sign SHA-1 digests. */
   readonly allowSha1?: boolean;
@@ -39,6 +42,8 @@ export class Pkcs11Server {
   readonly #stop = new AbortController();
   readonly #services: ConstructorParameters<typeof Connection>[1];
   #malformed = 0;
+  /** Nobody, until the socket is there. */
+  #checkPeer: PeerCheck = () => "the daemon is only starting";
 
   constructor(options: ServerOptions) {
     this.#options = options;
@@ -61,8 +66,9 @@ export class Pkcs11Server {
    * @throws HsmError `ERR_UNTRUSTED_FILE`, `ERR_INVALID_CONFIG` when the place is taken.
    */
   async listen(): Promise<void> {
-    const { inherited, socketPath, socketMode, log } = this.#options;
+    const { inherited, socketPath, socketMode, peers, log } = this.#options;
     if (inherited !== undefined) {
+      this.#checkPeer = await peerCheck(peers, socketPath);
       await this.#adopt(inherited);
       log.info({ socket: socketPath, inherited }, "listening");
       return;
@@ -78,6 +84,7 @@ export class Pkcs11Server {
     }).catch((cause: unknown) => {
       throw new HsmError("ERR_INVALID_CONFIG", `cannot listen on ${socketPath}`, { cause });
     });
+    this.#checkPeer = await peerCheck(peers, socketPath, socketMode);
     await chmod(socketPath, socketMode);
     log.info({ socket: socketPath }, "listening");
   }
@@ -115,9 +122,15 @@ export class Pkcs11Server {
     });
   }
 
+  #welcome(socket: Socket): Welcome {
+    const stranger = this.#checkPeer(socket);
+    if (stranger !== undefined) return { greeting: "refused", reason: stranger };
+    if (this.#connections.size < this.#options.maxConnections) return { greeting: "welcome" };
+    return { greeting: "busy", reason: "too many connections" };
+  }
+
   #accept(socket: Socket): void {
-    const isWelcome = this.#connections.size < this.#options.maxConnections;
-    const connection = new Connection(socket, this.#services, isWelcome);
+    const connection = new Connection(socket, this.#services, this.#welcome(socket));
     this.#connections.add(connection);
     socket.on("close", () => this.#connections.delete(connection));
   }

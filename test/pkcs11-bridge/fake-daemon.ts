@@ -9,6 +9,8 @@ import { FakeClient, type FakeOptions } from "./fake-client.js";
 
 export interface FakeDaemonOptions extends FakeOptions {
   readonly socket: string;
+  readonly socketMode?: number;
+  readonly peers?: readonly string[];
   /** Whether systemd listens. */
   readonly isInherited?: boolean;
 }
@@ -20,7 +22,8 @@ const inherited = options.isInherited === true ? inheritedSocket() : undefined;
 await runDaemon({
   ...(inherited === undefined ? {} : { inherited }),
   socketPath: options.socket,
-  socketMode: 0o600,
+  peers: options.peers ?? [],
+  socketMode: options.socketMode ?? 0o600,
   maxConnections: 512,
   log: createLogger("fake-daemon", "silent"),
   signal: stop.signal,

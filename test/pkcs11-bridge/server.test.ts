@@ -51,6 +51,7 @@ describe("the daemon", () => {
     return new Pkcs11Server({
       socketPath,
       socketMode: 0o660,
+      peers: [],
       maxConnections: 20,
       drainMs: 300,
       log: lines.log,

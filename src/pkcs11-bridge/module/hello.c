@@ -13,7 +13,7 @@
 static const char magic[8] = {'t', 'h', 's', 'm', '-', 'p', '1', '1'};
 
 enum { VERSION = 2, FEATURES = 0, PROGRAM_MAX = 64, WELCOME_SIZE = 15 };
-enum status { STATUS_WELCOME = 0, STATUS_VERSION = 1, STATUS_BUSY = 2 };
+enum status { STATUS_WELCOME = 0, STATUS_VERSION = 1, STATUS_BUSY = 2, STATUS_REFUSED = 3 };
 
 static enum greeting incompatible(uint16_t version)
 {
@@ -21,6 +21,16 @@ static enum greeting incompatible(uint16_t version)
   if (!atomic_exchange(&logged, true)) {
     log_line("the daemon speaks protocol version %u and this module version %d: install the same "
              "release of both and restart this application", version, VERSION);
+  }
+  return GREETING_INCOMPATIBLE;
+}
+
+/* Coming back would not help: the call fails at once, and an administrator finds out why. */
+static enum greeting refused(void)
+{
+  static atomic_bool logged;
+  if (!atomic_exchange(&logged, true)) {
+    log_line("the daemon refuses the user of this process: let peers in pkcs11d.toml name it");
   }
   return GREETING_INCOMPATIBLE;
 }
@@ -34,6 +44,7 @@ static enum greeting judge(const uint8_t *frame, size_t size)
   uint8_t status = read_u8(&reader);
   if (!reader_done(&reader) || memcmp(greeting, magic, sizeof magic) != 0) return incompatible(0);
   if (version != VERSION || status == STATUS_VERSION) return incompatible(version);
+  if (status == STATUS_REFUSED) return refused();
   return status == STATUS_WELCOME ? GREETING_WELCOME : GREETING_NONE;
 }
 

@@ -15,7 +15,7 @@ export interface Hello {
   readonly program: string;
 }
 
-export const greetings = { welcome: 0, version: 1, busy: 2 } as const;
+export const greetings = { welcome: 0, version: 1, busy: 2, refused: 3 } as const;
 export type Greeting = keyof typeof greetings;
 
 export interface Request {
