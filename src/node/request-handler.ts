@@ -43,6 +43,8 @@ export interface RequestHandlerOptions {
   readonly maxRequestLifetimeMs: number;
   readonly clockToleranceMs: number;
   readonly guard: Pick<HistoryGuard, "see" | "require" | "breach">;
+  /** Requests up to this one were stored before the start. By number: the server's clock is another one. */
+  readonly requestsBefore: number;
   /** Reads THSM_KEY to its end. */
   readonly catchUp: () => Promise<void>;
   readonly now: () => number;
@@ -53,12 +55,10 @@ type Content = Pick<ShareMessage, "kind" | "shares" | "proofs" | "code" | "reaso
 
 export class RequestHandler {
   readonly #options: RequestHandlerOptions;
-  readonly #startedAt: number;
   readonly #inWork = new Set<Promise<void>>();
 
   constructor(options: RequestHandlerOptions) {
     this.#options = options;
-    this.#startedAt = options.now();
   }
 
   /** Takes a request; many are handled side by side. */
@@ -154,7 +154,10 @@ export class RequestHandler {
       return undefined;
     }
     if (isNotAsked(request, key)) return undefined;
-    if (this.#isFromBefore(message) && !(Date.parse(request.expires) > this.#options.now())) {
+    if (
+      message.seq <= this.#options.requestsBefore &&
+      !(Date.parse(request.expires) > this.#options.now())
+    ) {
       // It expired while this node was away: nobody waits to hear why.
       ignored.count("ERR_EXPIRED", `expired ${request.expires}`);
       return undefined;
@@ -242,10 +245,6 @@ export class RequestHandler {
     const longest = now() + maxRequestLifetimeMs;
     const expires = Date.parse(request.expires);
     return (expires < longest ? expires : longest) + clockToleranceMs;
-  }
-
-  #isFromBefore(message: StoredMessage): boolean {
-    return Date.parse(message.time) < this.#startedAt;
   }
 }
 

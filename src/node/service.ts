@@ -129,6 +129,10 @@ async function start(
   const guard = await HistoryGuard.open({ dataDir, log });
   const requireHistory = (): Promise<void> => guard.compare(reader, directory.last);
   await persist(options, requireHistory);
+  let requestsBefore = 0;
+  await persist(options, async () => {
+    requestsBefore = (await reader.state(streamNames.requests))?.last ?? 0;
+  });
 
   const compare = async (): Promise<void> => {
     const lastKeyEvent = directory.lastOwn;
@@ -155,6 +159,7 @@ async function start(
     pool,
     rates,
     answers,
+    requestsBefore,
     maxRequestLifetimeMs,
     clockToleranceMs,
   });

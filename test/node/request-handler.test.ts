@@ -153,6 +153,7 @@ describe("the request handler", () => {
       log,
       maxRequestLifetimeMs: 120_000,
       clockToleranceMs: 30_000,
+      requestsBefore: 3,
       catchUp: () => Promise.resolve(),
       now: () => now,
     });
@@ -253,9 +254,11 @@ describe("the request handler", () => {
 
   it("does not answer what expired before it started", async () => {
     now = noon + 20_000;
-    expect(await deliver(request({}, at(-1)))).to.deep.equal(["ack"]);
+    expect(await deliver({ ...request(), seq: 3 })).to.deep.equal(["ack"]);
     expect(published).to.have.length(0);
     expect(ignored.take()).to.deep.equal(["ERR_EXPIRED 1"]);
+    // What came later is answered, though this node's clock may say that it is from before.
+    expect((await answer({ ...request({}, at(-60_000)), seq: 4 })).code).to.equal("ERR_EXPIRED");
   });
 
   it("withholds shares of a key that dies, or a request that expires, while threads work", async () => {
