@@ -2,12 +2,14 @@
  * @module The client's public face. Programs, the command line and the PKCS#11 daemon see this
  * and nothing behind it.
  */
+import { stat } from "node:fs/promises";
 import { HsmError } from "../errors.js";
 import { readCluster } from "../identity/cluster.js";
+import { requireSecretFiles } from "../identity/secret-file.js";
 import { silentLogger, type Logger } from "../log.js";
 import type { HsmClient } from "./api.js";
 import { Client } from "./client.js";
-import { readClientConfig } from "./config.js";
+import { readClientConfig, type ClientConfig } from "./config.js";
 import { IdentityLock } from "./identity-lock.js";
 
 export type * from "./api.js";
@@ -33,6 +35,7 @@ export {
   type StreamStatus,
 } from "./status.js";
 export { readClientConfig, type ClientConfig } from "./config.js";
+export { requireSafeDirectory } from "../identity/secret-file.js";
 export { parseDigestInfo } from "../scheme/index.js";
 export { encryptTo } from "./padding.js";
 export { verifySignature, type PublicKey } from "./verify.js";
@@ -56,6 +59,7 @@ export async function connect({
   const identity = await IdentityLock.of(config);
   // A count that others could set back, or that is none, shows now and not at the first login.
   await identity.pinState();
+  await requireSecretFiles(await secretsOf(config));
   const member = cluster.find("client", config.name);
   if (member?.identity.keyId !== identity.keyId) {
     throw new HsmError(
@@ -64,4 +68,15 @@ export async function connect({
     );
   }
   return new Client(config, cluster, identity, log);
+}
+
+/** What is read only later. A PIN's file may be another process's alone; then there is nothing to say. */
+async function secretsOf({ loginFile, tlsKey, pinSource }: ClientConfig): Promise<string[]> {
+  const isSeen =
+    pinSource !== undefined &&
+    (await stat(pinSource).then(
+      () => true,
+      () => false,
+    ));
+  return [loginFile, ...(tlsKey === undefined ? [] : [tlsKey]), ...(isSeen ? [pinSource] : [])];
 }

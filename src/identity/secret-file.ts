@@ -3,7 +3,7 @@
  * instant leaves the old file or the new one.
  */
 import { randomBytes } from "node:crypto";
-import { constants } from "node:fs";
+import { constants, type Stats } from "node:fs";
 import { open, readFile, rename, stat, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { HsmError } from "../errors.js";
@@ -11,7 +11,8 @@ import { HsmError } from "../errors.js";
 /**
  * The bytes of a file that only its owner may read.
  * @throws HsmError `ERR_INVALID_CONFIG` when it cannot be read or is no regular file, `ERR_UNTRUSTED_FILE` when its group
- * or others can read it, or when it belongs to somebody other than this process or root.
+ * or others can read it, when it belongs to somebody other than this process or root, or when everybody
+ * may write its directory.
  */
 export async function readSecretFile(path: string): Promise<Buffer> {
   let file;
@@ -22,24 +23,61 @@ export async function readSecretFile(path: string): Promise<Buffer> {
     throw new HsmError("ERR_INVALID_CONFIG", `cannot read ${path}: ${reason(cause)}`, { cause });
   }
   try {
-    // The mode is read from the open file: nothing can be swapped between check and use.
-    const stats = await file.stat();
-    if (!stats.isFile()) throw new HsmError("ERR_INVALID_CONFIG", `${path} is no regular file`);
-    const { mode, uid } = stats;
-    if ((mode & 0o077) !== 0) {
-      const shown = (mode & 0o777).toString(8);
-      throw new HsmError(
-        "ERR_UNTRUSTED_FILE",
-        `${path} has mode ${shown}: others may read this secret; run: chmod 600 ${path}`,
-      );
-    }
-    const self = process.geteuid?.() ?? uid;
-    if (uid !== self && uid !== 0) {
-      throw new HsmError("ERR_UNTRUSTED_FILE", `${path} belongs to uid ${uid}, not to ${self}`);
-    }
+    // Of the open file: nothing can be swapped between check and use.
+    requireOwnersOnly(path, await file.stat());
+    await requireSafeDirectory(dirname(path));
     return await file.readFile();
   } finally {
     await file.close();
+  }
+}
+
+/**
+ * Checks files with secrets that will be read later, so that a process says at its start what is wrong.
+ * @throws HsmError `ERR_INVALID_CONFIG` for a file that is not there, `ERR_UNTRUSTED_FILE`
+ */
+export async function requireSecretFiles(paths: readonly string[]): Promise<void> {
+  for (const path of paths) {
+    const stats = await stat(path).catch((cause: unknown) => {
+      throw new HsmError("ERR_INVALID_CONFIG", `cannot read ${path}: ${reason(cause)}`, { cause });
+    });
+    requireOwnersOnly(path, stats);
+    await requireSafeDirectory(dirname(path));
+  }
+}
+
+/**
+ * Whoever may write a directory can put another file in the place of any in it.
+ * @throws HsmError `ERR_INVALID_CONFIG` when there is none, `ERR_UNTRUSTED_FILE` when everybody may write it
+ */
+export async function requireSafeDirectory(directory: string): Promise<void> {
+  const { mode } = await stat(directory).catch((cause: unknown) => {
+    throw new HsmError("ERR_INVALID_CONFIG", `no directory ${directory}`, { cause });
+  });
+  const isSticky = (mode & 0o1000) !== 0;
+  if ((mode & 0o002) === 0 || isSticky) return;
+  throw new HsmError(
+    "ERR_UNTRUSTED_FILE",
+    `${directory} can be written by everybody; run: chmod o-w ${directory}`,
+  );
+}
+
+function requireOwnersOnly(path: string, stats: Stats): void {
+  const { mode, uid } = stats;
+  if (!stats.isFile()) throw new HsmError("ERR_INVALID_CONFIG", `${path} is no regular file`);
+  if ((mode & 0o077) !== 0) {
+    const shown = (mode & 0o777).toString(8);
+    throw new HsmError(
+      "ERR_UNTRUSTED_FILE",
+      `${path} has mode ${shown}: others may read this secret; run: chmod 600 ${path}`,
+    );
+  }
+  const self = process.geteuid?.() ?? uid;
+  if (uid !== self && uid !== 0) {
+    throw new HsmError(
+      "ERR_UNTRUSTED_FILE",
+      `${path} belongs to uid ${uid}, not to ${self}: run this as that user, or: chown ${self} ${path}`,
+    );
   }
 }
 

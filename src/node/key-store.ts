@@ -9,8 +9,11 @@ import { join } from "node:path";
 import { HsmError } from "../errors.js";
 import {
   eraseFile,
+  isMissing,
   readIfPresent,
   readSecretFile,
+  requireSafeDirectory,
+  requireSecretFiles,
   writeSecretFile,
 } from "../identity/secret-file.js";
 
@@ -71,7 +74,23 @@ export class KeyStore {
     if (secret.length !== secretLength) {
       throw new HsmError("ERR_INVALID_CONFIG", `${path}: expected ${secretLength} bytes`);
     }
+    await KeyStore.check(dataDir);
     return new KeyStore(directory, secret, present);
+  }
+
+  /**
+   * Whether nobody else can read or replace what lies below `dataDir`; changes nothing.
+   * @throws HsmError `ERR_UNTRUSTED_FILE`
+   */
+  static async check(dataDir: string): Promise<void> {
+    const directory = join(dataDir, "keys");
+    const names = await readIfThere(directory);
+    if (names === undefined) return;
+    await requireSafeDirectory(directory);
+    const shares = names
+      .filter((name) => shareFile.test(name))
+      .map((name) => join(directory, name));
+    await requireSecretFiles(shares.length > 0 ? [join(dataDir, "secret"), ...shares] : []);
   }
 
   /** Ids of all keys that there is a share of. */
@@ -142,6 +161,15 @@ export class KeyStore {
 
   #deriveKey(salt: Uint8Array, key: string): Buffer {
     return Buffer.from(hkdfSync("sha256", this.#secret, salt, `thsm/v1 key share\0${key}`, 32));
+  }
+}
+
+async function readIfThere(directory: string): Promise<string[] | undefined> {
+  try {
+    return await readdir(directory);
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
   }
 }
 

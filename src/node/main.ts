@@ -13,11 +13,13 @@ import { readCluster, type Cluster } from "../identity/cluster.js";
 import { readIdentityFile } from "../identity/identity-file.js";
 import type { IdentityKey } from "../identity/identity-key.js";
 import { lockDirectory } from "../identity/process-lock.js";
+import { requireSecretFiles } from "../identity/secret-file.js";
 import { createLogger } from "../log.js";
 import { selfCheck } from "../scheme/index.js";
 import { readNodeConfig, type NodeConfig } from "./config.js";
 import { acceptHistory } from "./history-guard.js";
 import { verifyJournal } from "./journal.js";
+import { KeyStore } from "./key-store.js";
 import { startNode } from "./service.js";
 
 const help = `thsm-node: a signer of Threshold HSM. Holds one share of each key and signs with it.
@@ -107,7 +109,10 @@ async function load(path: string): Promise<Loaded> {
 }
 
 async function check({ config, cluster, key }: Loaded): Promise<void> {
-  const messages = await verifyJournal(join(config.dataDir, "journal"), key, cluster);
+  const { loginFile, tls, dataDir } = config;
+  await requireSecretFiles([loginFile, ...(tls === undefined ? [] : [tls.keyFile])]);
+  await KeyStore.check(dataDir);
+  const messages = await verifyJournal(join(dataDir, "journal"), key, cluster);
   process.stdout.write(
     `${config.name}: configuration good, journal of ${messages} messages good\n`,
   );

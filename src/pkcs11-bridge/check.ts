@@ -1,10 +1,10 @@
 /** @module `thsm-pkcs11d --check`: what an administrator wants to know before the daemon is started. */
 import { dirname, resolve } from "node:path";
-import { connect, type HsmClient } from "../client/index.js";
+import { connect, requireSafeDirectory, type HsmClient } from "../client/index.js";
 import { describeError, HsmError } from "../errors.js";
 import { silentLogger, type Logger } from "../log.js";
 import { readConfig } from "./config.js";
-import { assertPrivateDirectory, isAnswered } from "./server.js";
+import { isAnswered } from "./server.js";
 
 export interface Finding {
   readonly what: "configuration" | "socket" | "client" | "cluster" | "keys";
@@ -60,7 +60,7 @@ async function* checkToken(
 
 async function checkSocket(path: string, mode: string): Promise<string> {
   if (await isAnswered(path)) return `a daemon listens on ${path}`;
-  await assertPrivateDirectory(dirname(path)).catch((error: unknown) => {
+  await requireSafeDirectory(dirname(path)).catch((error: unknown) => {
     if (!(error instanceof HsmError) || error.code !== "ERR_INVALID_CONFIG") throw error;
     throw new HsmError(
       error.code,

@@ -1,9 +1,9 @@
 /** @module The daemon's Unix socket, and the connections on it. */
 import { setMaxListeners } from "node:events";
-import { chmod, lstat, readFile, readlink, stat, unlink } from "node:fs/promises";
+import { chmod, lstat, readFile, readlink, unlink } from "node:fs/promises";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
-import type { HsmClient } from "../client/index.js";
+import { requireSafeDirectory, type HsmClient } from "../client/index.js";
 import { HsmError } from "../errors.js";
 import type { Logger } from "../log.js";
 import { Applications } from "./application.js";
@@ -31,8 +31,8 @@ export interface ServerOptions {
 }
 
 /**
- * Serves PKCS#11 modules. Node cannot ask who is on the other end (SO_PEERCRED), so who may
- * connect is decided by the permissions of the socket and of its directory.
+ * Serves PKCS#11 modules: those whom the permissions of the socket and of its directory let in, and
+ * the peer check too.
  */
 export class Pkcs11Server {
   readonly #options: ServerOptions;
@@ -73,7 +73,8 @@ export class Pkcs11Server {
       log.info({ socket: socketPath, inherited }, "listening");
       return;
     }
-    await assertPrivateDirectory(dirname(socketPath));
+    // Others must not be able to put their own socket in the place of ours.
+    await requireSafeDirectory(dirname(socketPath));
     await removeStale(socketPath);
     await new Promise<void>((resolve, reject) => {
       this.#server.once("error", reject);
@@ -144,17 +145,6 @@ async function pathOfListener(fd: number): Promise<string | undefined> {
   const rows = table.split("\n").map((line) => line.trim().split(/\s+/));
   // Num, RefCount, Protocol, Flags (this one: it listens), Type, St, Inode, Path
   return rows.find((row) => row[6] === inode && row[3] === "00010000")?.[7];
-}
-
-/** Others must not be able to put their own socket in the place of ours. */
-export async function assertPrivateDirectory(directory: string): Promise<void> {
-  const status = await stat(directory).catch((cause: unknown) => {
-    throw new HsmError("ERR_INVALID_CONFIG", `no directory ${directory}`, { cause });
-  });
-  const isSticky = (status.mode & 0o1000) !== 0;
-  if ((status.mode & 0o002) !== 0 && !isSticky) {
-    throw new HsmError("ERR_UNTRUSTED_FILE", `${directory} can be written by everybody`);
-  }
 }
 
 async function removeStale(path: string): Promise<void> {
