@@ -4,6 +4,7 @@ import { connect, requireSafeDirectory, type HsmClient } from "../client/index.j
 import { describeError, HsmError } from "../errors.js";
 import { silentLogger, type Logger } from "../log.js";
 import { readConfig } from "./config.js";
+import { requirePeers } from "./peers.js";
 import { isAnswered } from "./server.js";
 
 export interface Finding {
@@ -19,9 +20,12 @@ export async function* checkDaemon(path: string): AsyncGenerator<Finding> {
   const read = await examine("configuration", async () => [await readConfig(path), path]);
   yield read.finding;
   if (read.value === undefined) return;
-  const { client: clientFile, socket, socketMode } = read.value;
-  yield (await examine("socket", async () => [socket, await checkSocket(socket, socketMode)]))
-    .finding;
+  const { client: clientFile, socket, socketMode, peers } = read.value;
+  const looked = await examine("socket", async () => {
+    requirePeers(peers);
+    return [socket, await checkSocket(socket, socketMode)];
+  });
+  yield looked.finding;
 
   const said = new Set<string>();
   const configFile = resolve(dirname(path), clientFile);

@@ -43,6 +43,16 @@ export async function peerCheck(
   };
 }
 
+/**
+ * What `peerCheck` needs that a socket which is not there yet cannot tell.
+ * @throws HsmError `ERR_INVALID_CONFIG`
+ */
+export function requirePeers(allowed: "modes" | readonly string[]): void {
+  if (allowed === "modes") return;
+  loadAddon();
+  allowed.forEach(uidOf);
+}
+
 function isInGroup({ pid, gid }: Peer, group: number): boolean {
   if (gid === group) return true;
   try {

@@ -1,12 +1,13 @@
 /** @module `thsm-pkcs11d --check` finds what would stop the daemon, and says what it is. */
 import { expect } from "chai";
-import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
+import { appendFileSync, chmodSync, cpSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Finding } from "../../src/pkcs11-bridge/check.js";
 import { startCluster, type TestCluster } from "../support/cluster.js";
 import { run } from "../support/run.js";
 
+const root = fileURLToPath(new URL("../../../", import.meta.url));
 const daemon = fileURLToPath(new URL("../../src/pkcs11-bridge/main.js", import.meta.url));
 
 describe("thsm-pkcs11d --check", function () {
@@ -73,6 +74,32 @@ describe("thsm-pkcs11d --check", function () {
     chmodSync(join(cluster.dir, "run"), 0o777);
     await expectBad(4, "socket", /can be written by everybody/);
     chmodSync(join(cluster.dir, "run"), 0o700);
+  });
+
+  it("finds that the kernel cannot be asked who connects, and then the daemon does not start", async () => {
+    // An installation whose addon was not built.
+    const broken = join(cluster.dir, "broken");
+    const filter = (file: string): boolean => !file.endsWith(".node");
+    cpSync(join(root, "dist/src"), join(broken, "dist/src"), { recursive: true, filter });
+    cpSync(join(root, "package.json"), join(broken, "package.json"));
+    symlinkSync(join(root, "node_modules"), join(broken, "node_modules"));
+    const program = join(broken, "dist/src/pkcs11-bridge/main.js");
+    const start = (...more: string[]): ReturnType<typeof run> =>
+      run(process.execPath, [program, "--config", config, ...more]);
+    const checked = await start("--check");
+    expect(checked.code, checked.text).to.equal(2);
+    expect(checked.text).to.match(/^BAD {2}socket .*cannot ask who connects/m);
+    const started = await start();
+    expect(started.code, started.text).to.equal(2);
+    expect(started.text).to.contain("npm run build").and.to.contain('peers = "modes"');
+    appendFileSync(config, 'peers = "modes"\n');
+    const trusting = await start("--check");
+    expect(trusting.code, trusting.text).to.equal(0);
+  });
+
+  it("finds a peer that is no user", async () => {
+    appendFileSync(config, 'peers = ["is-no-user"]\n');
+    await expectBad(4, "socket", /there is no user "is-no-user"/);
   });
 
   it("finds a secret that others can read", async () => {

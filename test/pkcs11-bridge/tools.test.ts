@@ -66,6 +66,40 @@ describe("pkcs11-tool and p11tool with the module", function () {
     expect(stdout, stderr).to.contain("Signature is valid");
   }
 
+  it("the token's flags tell of wrong PINs, the last attempt, and that it is locked", async () => {
+    const own = new Bench();
+    const tool = ["--module", modulePath, "--token-label", "dns"];
+    const flags = async (): Promise<string> => {
+      const { stdout } = await own.run("pkcs11-tool", [...tool, "-T"]);
+      return /token flags +: (.*)/.exec(stdout)?.[1] ?? stdout;
+    };
+    const wrongly = (): Promise<unknown> =>
+      own.run("pkcs11-tool", [...tool, "--login", "--pin", "0", "-O"]);
+    try {
+      // Without a daemon they are as they always are.
+      const usual = await flags();
+      expect(usual).to.contain("login required");
+      await own.startDaemon();
+      expect(await flags()).to.equal(usual);
+      const [low, final, locked] = ["user PIN count low", "final user PIN try", "user PIN locked"];
+      await wrongly();
+      expect(await flags())
+        .to.contain(low)
+        .and.not.contain(final);
+      await wrongly();
+      expect(await flags())
+        .to.contain(low)
+        .and.contain(final)
+        .and.not.contain(locked);
+      await wrongly();
+      expect(await flags())
+        .to.contain(locked)
+        .and.not.contain(final);
+    } finally {
+      await own.close();
+    }
+  });
+
   it("shows tokens to anybody and private keys to those who log in", async () => {
     const slots = await bench.run("pkcs11-tool", ["--module", modulePath, "--list-slots"]);
     expect(slots.stdout)

@@ -10,7 +10,7 @@ import { assertToken, noBody, prepared, utf8, type Calls } from "./call.js";
 
 export function loginCalls(
   applications: Applications,
-): Calls<"login" | "resume" | "logout" | "set-pin"> {
+): Calls<"login" | "resume" | "logout" | "set-pin" | "pin-state"> {
   async function logIn<Result>(
     application: Application,
     client: HsmClient,
@@ -59,6 +59,12 @@ export function loginCalls(
       } finally {
         applications.lockIfUnused(client);
       }
+    }),
+
+    "pin-state": prepared(parsers["pin-state"], async ({ token }, { client }) => {
+      assertToken(client, token);
+      const { wrong, left } = await client.pinState();
+      return new Writer().u32(wrong).u32(left).finish();
     }),
 
     logout: prepared(parsers.logout, async ({ token }, { application, client }) => {

@@ -4,6 +4,9 @@
 
 #include "hash.h"
 #include "module.h"
+#include "rpc.h"
+
+enum { PIN_STATE_MS = 500 };
 
 static const char manufacturer[] = "Threshold HSM";
 static const CK_VERSION version = {0, 1};
@@ -93,6 +96,26 @@ static void set_serial(CK_TOKEN_INFO *info, const char *label)
   pad(info->serialNumber, sizeof info->serialNumber, text);
 }
 
+/* What the daemon says of wrong PINs. Without one there are no flags, and no long wait. */
+static CK_FLAGS pin_flags(uint64_t generation, const char *label)
+{
+  uint8_t buffer[2 + CONFIG_LABEL_MAX];
+  struct writer body = writer_over(buffer, sizeof buffer);
+  write_text(&body, label);
+  struct call call = {.op = OP_PIN_STATE, .body = &body, .timeout_ms = PIN_STATE_MS, .once = true};
+  struct reply reply;
+  CK_FLAGS flags = 0;
+  if (rpc_call(generation, &call, &reply) == CKR_OK) {
+    uint32_t wrong = read_u32(&reply.body);
+    uint32_t left = read_u32(&reply.body);
+    if (!reader_done(&reply.body)) (void)rpc_malformed();
+    else if (left == 0) flags = CKF_USER_PIN_LOCKED;
+    else if (wrong > 0) flags = CKF_USER_PIN_COUNT_LOW | (left == 1 ? CKF_USER_PIN_FINAL_TRY : 0);
+  }
+  reply_free(&reply);
+  return flags;
+}
+
 CK_RV C_GetTokenInfo(CK_SLOT_ID slot, CK_TOKEN_INFO_PTR info)
 {
   CK_RV result = module_enter_slot(slot);
@@ -112,7 +135,12 @@ CK_RV C_GetTokenInfo(CK_SLOT_ID slot, CK_TOKEN_INFO_PTR info)
   info->ulTotalPrivateMemory = info->ulFreePrivateMemory = CK_UNAVAILABLE_INFORMATION;
   info->hardwareVersion = info->firmwareVersion = version;
   pad(info->utcTime, sizeof info->utcTime, "");
-  return module_leave_with(CKR_OK);
+  char label[CONFIG_LABEL_MAX + 1];
+  memcpy(label, module.config.tokens[slot], sizeof label);
+  uint64_t generation = module.generation;
+  module_leave();
+  info->flags |= pin_flags(generation, label);
+  return CKR_OK;
 }
 
 CK_RV C_GetMechanismList(CK_SLOT_ID slot, CK_MECHANISM_TYPE_PTR types, CK_ULONG_PTR count)

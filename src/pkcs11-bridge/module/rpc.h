@@ -19,7 +19,8 @@ enum op {
   OP_RELABEL = 11,
   OP_STORE = 12,
   OP_SET_PIN = 13,
-  OP_NOTE = 14
+  OP_NOTE = 14,
+  OP_PIN_STATE = 15
 };
 
 struct call {

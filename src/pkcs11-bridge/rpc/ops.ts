@@ -23,6 +23,7 @@ export const opNames = [
   "store",
   "set-pin",
   "note",
+  "pin-state",
 ] as const;
 export type OpName = (typeof opNames)[number];
 
@@ -87,6 +88,7 @@ export interface Requests {
     readonly newPin: Uint8Array;
   };
   readonly note: { readonly token: string; readonly what: number };
+  readonly "pin-state": { readonly token: string };
   readonly encrypt: {
     readonly modulus: Uint8Array;
     readonly publicExponent: Uint8Array;
@@ -149,6 +151,7 @@ export const parsers: Parsers = {
     newPin: reader.bytes(),
   }),
   note: (reader) => ({ token: reader.text(), what: reader.u8() }),
+  "pin-state": (reader) => ({ token: reader.text() }),
   encrypt: (reader) => ({
     modulus: reader.bytes(),
     publicExponent: reader.bytes(),
