@@ -10,7 +10,7 @@ import { Applications } from "./application.js";
 import { Connection, type Welcome } from "./connection.js";
 import { Handler } from "./handlers.js";
 import { KeyDirectory } from "./key-directory.js";
-import { peerCheck, type PeerCheck } from "./peers.js";
+import { peerCheck, requirePeers, type PeerCheck } from "./peers.js";
 
 export interface ServerOptions {
   readonly socketPath: string;
@@ -67,6 +67,8 @@ export class Pkcs11Server {
    */
   async listen(): Promise<void> {
     const { inherited, socketPath, socketMode, peers, log } = this.#options;
+    // Before anything listens: a server that listens keeps its process alive.
+    requirePeers(peers);
     if (inherited !== undefined) {
       this.#checkPeer = await peerCheck(peers, socketPath);
       await this.#adopt(inherited);

@@ -83,6 +83,7 @@ describe("access", function () {
       expect(recovered.code, recovered.text).to.equal(2);
       expect(recovered.text).to.contain("recovery code");
       cluster.env["THSM_PIN"] = "a new PIN";
+      writeFileSync(join(cluster.dir, "client/pin"), "a new PIN\n");
     });
   });
 
