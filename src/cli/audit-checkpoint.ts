@@ -3,6 +3,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import type { Command } from "commander";
 import { parseNote, witnessedCheckpoint, type Note } from "../client/index.js";
 import { describeError, HsmError } from "../errors.js";
+import type { Cluster } from "../identity/cluster.js";
 import { withHistory, withSource, type SourceFlags } from "./audit-source.js";
 import { print, type GlobalOptions } from "./context.js";
 
@@ -25,12 +26,7 @@ Example: thsm audit checkpoint --out 2026-03-01.checkpoint`,
     )
     .action(async (flags: CheckpointFlags) => {
       await withHistory(flags, async ({ source, cluster }) => {
-        const nodes = cluster.members.filter(({ role }) => role === "node").length;
-        const witnesses = Number(flags.witnesses ?? Math.floor(nodes / 2) + 1);
-        if (!(Number.isInteger(witnesses) && witnesses >= 1 && witnesses <= nodes)) {
-          const text = `--witnesses takes a number from 1 to ${nodes}`;
-          throw new HsmError("ERR_INVALID_ARGUMENT", text);
-        }
+        const witnesses = witnessesOf(cluster, flags.witnesses);
         const note = await witnessedCheckpoint(source, cluster, witnesses);
         const { out } = flags;
         if (out !== undefined) await writeFile(out, note);
@@ -42,10 +38,22 @@ Example: thsm audit checkpoint --out 2026-03-01.checkpoint`,
 
 /** The checkpoints in the file that a flag names. @throws HsmError `ERR_INVALID_ARGUMENT` */
 export async function readCheckpoints(path: string | undefined): Promise<Note[]> {
-  if (path === undefined) return [];
+  return path === undefined ? [] : [await readCheckpoint(path)];
+}
+
+/** @throws HsmError `ERR_INVALID_ARGUMENT` */
+export async function readCheckpoint(path: string): Promise<Note> {
   try {
-    return [parseNote(await readFile(path, "utf8"))];
+    return parseNote(await readFile(path, "utf8"));
   } catch (cause) {
     throw new HsmError("ERR_INVALID_ARGUMENT", `${path}: ${describeError(cause)}`, { cause });
   }
+}
+
+/** How many nodes must have signed a checkpoint. @throws HsmError `ERR_INVALID_ARGUMENT` */
+export function witnessesOf({ members }: Cluster, flag: string | undefined): number {
+  const nodes = members.filter(({ role }) => role === "node").length;
+  const witnesses = Number(flag ?? Math.floor(nodes / 2) + 1);
+  if (Number.isInteger(witnesses) && witnesses >= 1 && witnesses <= nodes) return witnesses;
+  throw new HsmError("ERR_INVALID_ARGUMENT", `--witnesses takes a number from 1 to ${nodes}`);
 }

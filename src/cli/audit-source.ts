@@ -4,7 +4,7 @@ import { resolve } from "node:path";
 import type { Command } from "commander";
 import { openHistory, type AuditScope, type OpenHistory } from "../client/index.js";
 import { HsmError } from "../errors.js";
-import { readCluster } from "../identity/cluster.js";
+import { readCluster, type Cluster } from "../identity/cluster.js";
 import { say } from "./context.js";
 import { auditorConfigOf, startNats } from "./dev/cluster.js";
 import { Processes } from "./dev/processes.js";
@@ -59,6 +59,16 @@ export function withScope(command: Command): Command {
     .option("--until <time>", "tell of what was signed until then")
     .option("--session <id>", "tell of this session only")
     .option("--key <id>", "tell of this key only");
+}
+
+/** Who is who, for what needs no history: cluster.toml as named, or the auditor's. */
+export async function clusterOf(file: string | undefined): Promise<Cluster> {
+  const beside = process.env["THSM_AUDITOR_CONFIG"];
+  const path = file ?? (beside === undefined ? undefined : resolve(beside, "../cluster.toml"));
+  if (path === undefined) {
+    throw new HsmError("ERR_INVALID_CONFIG", "say who is who: --cluster cluster.toml");
+  }
+  return await readCluster(path);
 }
 
 /** Flags that say where the history is. */

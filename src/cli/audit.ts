@@ -12,13 +12,14 @@ import {
   type Finding,
 } from "../client/index.js";
 import { HsmError } from "../errors.js";
-import { readCluster } from "../identity/cluster.js";
 import { addCheckpointCommand, readCheckpoints } from "./audit-checkpoint.js";
 import { addExplainCommand } from "./audit-explain.js";
 import { addExportCommands } from "./audit-export.js";
 import { addListCommand } from "./audit-list.js";
+import { addProofCommands } from "./audit-prove.js";
 import { addZoneCommand } from "./audit-zone.js";
 import {
+  clusterOf,
   jobsOf,
   scopeOf,
   withHistory,
@@ -124,13 +125,7 @@ Needs nothing but the file and cluster.toml, no cluster that runs:
 Exit code: 0 the node is proven guilty, 3 it is not, 2 the file could not be read.`,
     )
     .action(async (file: string, flags: { cluster?: string }) => {
-      const beside = process.env["THSM_AUDITOR_CONFIG"];
-      const clusterFile =
-        flags.cluster ?? (beside === undefined ? undefined : resolve(beside, "../cluster.toml"));
-      if (clusterFile === undefined) {
-        throw new HsmError("ERR_INVALID_CONFIG", "say who is who: --cluster cluster.toml");
-      }
-      const cluster = await readCluster(clusterFile);
+      const cluster = await clusterOf(flags.cluster);
       const { node, messages } = await readEvidence(file);
       const weighed = weigh(cluster, node, messages);
       const verdict = weighed.guilt === undefined ? "NOT PROVEN" : `PROVEN, ${weighed.guilt}`;
@@ -144,6 +139,7 @@ Exit code: 0 the node is proven guilty, 3 it is not, 2 the file could not be rea
 
   addCheckpointCommand(program, audit);
   addExportCommands(program, audit);
+  addProofCommands(program, audit);
   addExplainCommand(program, audit);
   addZoneCommand(program, audit);
   addListCommand(program, audit);

@@ -8,7 +8,7 @@ import { rejection } from "./eventually.js";
 import { spawnNode, startHarness, startServing, type Harness } from "./harness.js";
 
 describe("thsm-node", function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let harness: Harness;
   before(async () => {
     harness = await startHarness();
@@ -69,6 +69,7 @@ describe("thsm-node", function () {
       logLevel: "info",
       clockToleranceMs: 30_000,
       maxRequestLifetimeMs: 120_000,
+      checkpointSeconds: 60,
     });
     await writeFile(path, "version = 1");
     const { message } = await rejection(readNodeConfig(path), HsmError);

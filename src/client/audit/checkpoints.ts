@@ -3,24 +3,18 @@
  * signed of it, in the history itself or in a file that was kept elsewhere. A history that was cut at the same
  * moment in all streams shows against such a file, and against nothing else. Costs 32 bytes a request.
  */
-import {
-  isSignedBy,
-  leafOfMessage,
-  leafOfNothing,
-  nodeNoteKey,
-  originOf,
-  parseCheckpoint,
-  type Checkpoint,
-} from "../../checkpoint/checkpoint.js";
-import { GrowingTree, hashLength } from "../../checkpoint/merkle.js";
+import { isSignedBy, nodeNoteKey, originOf, parseCheckpoint } from "../../checkpoint/checkpoint.js";
+import { GrowingTree } from "../../checkpoint/merkle.js";
 import { formatNote, parseNote, type Note } from "../../checkpoint/note.js";
 import { describeError, HsmError } from "../../errors.js";
 import type { Cluster } from "../../identity/cluster.js";
 import type { NodeCheckpoint } from "../../streams/audit-events.js";
 import { readAuditEvent, verifySender } from "../../streams/open.js";
 import type { Read } from "./admit.js";
+import { checkpointIn, signersOf } from "./checkpoint-note.js";
 import type { FindingCode, Report } from "./findings.js";
 import type { HistorySource } from "./sources.js";
+import { StreamLeaves } from "./stream-leaves.js";
 
 /** Somebody's word of a root: in the history at `seq`, or in a file. */
 interface Claim {
@@ -34,8 +28,7 @@ interface Claim {
 export class CheckpointCheck {
   readonly #cluster: Cluster;
   readonly #report: Report;
-  #leaves = Buffer.alloc(hashLength * 1024);
-  #size = 0;
+  readonly #leaves = new StreamLeaves();
   readonly #claims: Claim[] = [];
   /** Text and node's name of every checkpoint event. */
   readonly #recorded = new Set<string>();
@@ -47,9 +40,7 @@ export class CheckpointCheck {
 
   /** An entry of THSM_REQ, in order; `hash` is undefined for what is no message of ours. */
   entry(seq: number, hash: string | undefined): void {
-    if (seq <= this.#size) return;
-    while (this.#size < seq - 1) this.#append(leafOfNothing);
-    this.#append(hash === undefined ? leafOfNothing : leafOfMessage(hash));
+    this.#leaves.entry(seq, hash);
   }
 
   event({ message, body: { node, size, note, time } }: Read<NodeCheckpoint>): void {
@@ -57,8 +48,8 @@ export class CheckpointCheck {
     const where = { seq: [message.seq], node, who };
     try {
       const read = parseNote(note);
-      const checkpoint = this.#checkpointIn(read);
-      if (checkpoint.size !== size || !this.#signersOf(read).includes(node)) {
+      const checkpoint = checkpointIn(this.#cluster, read);
+      if (checkpoint.size !== size || !signersOf(this.#cluster, read).includes(node)) {
         throw new HsmError(
           "ERR_INVALID_SIGNATURE",
           `it is not ${node}'s, or not of ${size} requests`,
@@ -78,14 +69,12 @@ export class CheckpointCheck {
     const claims = [...this.#claims, ...files];
     const tree = new GrowingTree();
     for (const claim of claims.toSorted((one, other) => one.size - other.size)) {
-      if (claim.size > this.#size) {
-        const what = `is over ${claim.size} requests, THSM_REQ has ${this.#size}: its end is gone`;
+      if (claim.size > this.#leaves.size) {
+        const what = `is over ${claim.size} requests, THSM_REQ has ${this.#leaves.size}: its end is gone`;
         this.#tell("AUDIT_CHECKPOINT_BEYOND_STREAM", claim, what);
         continue;
       }
-      while (tree.size < claim.size) {
-        tree.append(this.#leaves.subarray(tree.size * hashLength, (tree.size + 1) * hashLength));
-      }
+      while (tree.size < claim.size) tree.append(this.#leaves.at(tree.size));
       const root = hexOf(tree.root());
       if (root === claim.root) continue;
       const what = `of ${claim.size} requests has the root ${claim.root}, THSM_REQ has ${root}`;
@@ -97,8 +86,8 @@ export class CheckpointCheck {
     const who = "a checkpoint kept elsewhere";
     const claim = { seq: [], who, size: 0, root: "" };
     try {
-      const { size, root } = this.#checkpointIn(note);
-      const signers = this.#signersOf(note);
+      const { size, root } = checkpointIn(this.#cluster, note);
+      const signers = signersOf(this.#cluster, note);
       if (signers.length === 0) {
         throw new HsmError("ERR_INVALID_SIGNATURE", "no node of the cluster has signed it");
       }
@@ -112,33 +101,6 @@ export class CheckpointCheck {
       this.#tell("AUDIT_CHECKPOINT_BAD", claim, `is none: ${describeError(error)}`);
       return undefined;
     }
-  }
-
-  #checkpointIn({ text }: Note): Checkpoint {
-    const checkpoint = parseCheckpoint(text);
-    const origin = originOf(this.#cluster.name);
-    if (checkpoint.origin !== origin) {
-      throw new HsmError("ERR_INVALID_ARGUMENT", `it is of ${checkpoint.origin}, not of ${origin}`);
-    }
-    return checkpoint;
-  }
-
-  #signersOf(note: Note): string[] {
-    return this.#cluster.members
-      .filter(({ role }) => role === "node")
-      .filter(({ name, identity }) =>
-        isSignedBy(note, nodeNoteKey(this.#cluster.name, name, identity)),
-      )
-      .map(({ name }) => name);
-  }
-
-  #append(leaf: Buffer): void {
-    if ((this.#size + 1) * hashLength > this.#leaves.length) {
-      const grown = Buffer.alloc(hashLength * Math.ceil((this.#size + 1) * 1.25));
-      this.#leaves.copy(grown);
-      this.#leaves = grown;
-    }
-    leaf.copy(this.#leaves, this.#size++ * hashLength);
   }
 
   #tell(code: FindingCode, { seq, node, who }: Claim, what: string): void {

@@ -1,6 +1,14 @@
 /** @module The audit: what the client's public face and the command line use of it. */
 export { parseNote, type Note } from "../../checkpoint/note.js";
 export { witnessedCheckpoint } from "./checkpoints.js";
+export {
+  checkProof,
+  proveConsistency,
+  proveInclusion,
+  readProof,
+  type Proof,
+  type ProofVerdict,
+} from "./proofs.js";
 export { severities, type Finding, type FindingCode, type Severity } from "./findings.js";
 export {
   explainSignings,

@@ -1,33 +1,12 @@
 /** @module Checkpoints in a history and beside it: what an owner of the store can no longer hide. */
 import { expect } from "chai";
-import {
-  checkpointText,
-  leafOfMessage,
-  nodeNoteKey,
-  originOf,
-  signCheckpoint,
-} from "../../../src/checkpoint/checkpoint.js";
-import { GrowingTree } from "../../../src/checkpoint/merkle.js";
 import { formatNote, parseNote, type Note } from "../../../src/checkpoint/note.js";
 import { witnessedCheckpoint } from "../../../src/client/audit/checkpoints.js";
 import { keptStreams } from "../../../src/client/audit/sources.js";
-import { assembleMessage } from "../../../src/streams/envelope.js";
 import { failure } from "../../support/errors.js";
 import { audited, memoryHistory } from "./audited.js";
+import { noteOf } from "./checkpoint-notes.js";
 import { honestHistory, type HistoryBuilder } from "./history.js";
-
-function noteOf(history: HistoryBuilder, node: string, size: number, spoil = 0): Note {
-  const tree = new GrowingTree();
-  for (const { subject, payload, signature } of history.streams.THSM_REQ.slice(0, size)) {
-    tree.append(leafOfMessage(assembleMessage("THSM_REQ", subject, payload, signature).hash));
-  }
-  const root = tree.root();
-  root[0] = (root[0] ?? 0) ^ spoil;
-  const key = history.identity(node);
-  const text = checkpointText({ origin: originOf(history.cluster.name), size, root });
-  const noteKey = nodeNoteKey(history.cluster.name, node, key.publicKey);
-  return { text, signatures: [signCheckpoint(text, noteKey, key)] };
-}
 
 function publish(history: HistoryBuilder, node: string, note: Note, size: number): void {
   const body = { version: 1, type: "checkpoint", node, size, note: formatNote(note) };
