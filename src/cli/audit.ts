@@ -1,5 +1,4 @@
 /** @module `thsm audit …`: the recorded history, replayed and verified. */
-import { resolve } from "node:path";
 import type { Command } from "commander";
 import {
   auditExitCode,
