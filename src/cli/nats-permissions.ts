@@ -43,6 +43,8 @@ export function nodePermissions(name: string): NatsPermissions {
         ]),
         ...keyDirectory,
         ...own.map((subject) => directGet(subject)),
+        // A killed server can forget to deliver what its work queue holds.
+        directGet(`deal.${name}.>`),
         // Whether the streams it acts on are still those that it knows.
         ...["THSM_REQ", "THSM_KEY"].map((stream) => `$JS.API.STREAM.INFO.${stream}`),
       ],

@@ -36,6 +36,11 @@ export class Dealing {
     return this.#sealingKeys.has(key);
   }
 
+  /** Whether it is sealed to the one-time key that waits for it. */
+  isAwaited({ key, sealingKey }: SealedShare): boolean {
+    return this.#sealingKeys.get(key)?.publicKey === sealingKey;
+  }
+
   /** Whether the dealing is over by this node's clock, and by any other that is set right. */
   isOver({ record }: KeyEntry): boolean {
     const { now, clockToleranceMs } = this.#options;

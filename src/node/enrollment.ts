@@ -8,6 +8,7 @@ import type { Cluster } from "../identity/cluster.js";
 import type { Logger } from "../log.js";
 import type { Delivery } from "../streams/consume.js";
 import type { SealedShare } from "../streams/deals.js";
+import type { StoredMessage } from "../streams/envelope.js";
 import { readSealedShare, verifySender } from "../streams/open.js";
 import { Dealing, openShare } from "./dealing.js";
 import type { IgnoredMessages } from "./ignored.js";
@@ -29,6 +30,8 @@ export interface EnrollmentOptions {
   readonly dealLifetimeMs: number;
   /** Reads THSM_KEY to its end. */
   readonly catchUp: () => Promise<void>;
+  /** The newest sealed share of a key that waits in THSM_DEAL for this node. */
+  readonly dealt: (key: string) => Promise<StoredMessage | undefined>;
   /** The key must not sign any more: forget what memory holds of its share. */
   readonly onDead: (key: string) => Promise<void>;
   readonly now: () => number;
@@ -42,6 +45,7 @@ export class Enrollment {
   readonly #steps = new Map<string, Promise<void>>();
   /** Keys that are being dealt: looked at again as time passes. */
   readonly #open = new Set<KeyEntry>();
+  #isLooking = false;
 
   constructor(options: EnrollmentOptions) {
     this.#options = options;
@@ -83,7 +87,7 @@ export class Enrollment {
     }
     this.#enqueue(sealed.key, async () => {
       try {
-        await this.#receive(delivery, sealed);
+        await this.#receive(delivery.message, sealed);
         delivery.ack();
       } catch (error) {
         if (error instanceof HsmError && isSendersFault(error.code)) {
@@ -106,6 +110,20 @@ export class Enrollment {
   endOverdue(): void {
     const overdue = [...this.#open].filter((entry) => this.#dealing.isOver(entry));
     for (const entry of overdue) this.consider(entry);
+  }
+
+  /**
+   * To be called now and then: a server that was killed can skip messages of its work queue until it has
+   * as many as it once had (nats-server 2.9.10 does). One key after the other, so that a client that
+   * proposes thousands does not have the broker asked for all of them at once.
+   */
+  async lookForShares(): Promise<void> {
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    for (const { record } of this.#open) {
+      if (this.#dealing.isPrepared(record.key)) await this.#lookUp(record.key);
+    }
+    this.#isLooking = false;
   }
 
   #enqueue(key: string, step: () => Promise<void>): void {
@@ -177,7 +195,25 @@ export class Enrollment {
     await this.#voice.say(entry, { type: "ready", sealingKey });
   }
 
-  async #receive({ message }: Delivery, sealed: SealedShare): Promise<void> {
+  /** Takes what THSM_DEAL holds for a key, delivered or not. What is wrong with it is counted on delivery. */
+  async #lookUp(key: string): Promise<void> {
+    const { dealt, log } = this.#options;
+    const tell = (error: unknown): void => {
+      log.debug({ key, error: describeError(error) }, "cannot look up a key share");
+    };
+    try {
+      const message = await dealt(key);
+      if (message === undefined) return;
+      const sealed = readSealedShare(message);
+      this.#enqueue(key, async () => {
+        if (this.#dealing.isAwaited(sealed)) await this.#receive(message, sealed).catch(tell);
+      });
+    } catch (error) {
+      tell(error);
+    }
+  }
+
+  async #receive(message: StoredMessage, sealed: SealedShare): Promise<void> {
     const { cluster, directory, catchUp, store } = this.#options;
     verifySender(cluster, message, sealed, "client");
     if (directory.find(sealed.key) === undefined) await catchUp();

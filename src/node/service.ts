@@ -11,7 +11,7 @@ import { StreamFollower } from "../streams/follow.js";
 import { Publisher } from "../streams/publish.js";
 import { StreamReader } from "../streams/read.js";
 import { nodeConsumer } from "../streams/settings.js";
-import { allKeys, streamNames } from "../streams/subjects.js";
+import { allKeys, formatSubject, streamNames } from "../streams/subjects.js";
 import { Announcements } from "./announcements.js";
 import { Answers } from "./answers.js";
 import { connectUnlessStopped, persist, watchConnection, type BrokerOptions } from "./broker.js";
@@ -147,6 +147,8 @@ async function start(
     ...shared,
     clockToleranceMs,
     dealLifetimeMs: maxRequestLifetimeMs,
+    dealt: (dealt) =>
+      reader.last(streamNames.deals, formatSubject({ kind: "deal", node, key: dealt })),
     onDead: async (dead) => {
       await keys.erase(dead);
       await rates.forget(dead);
@@ -171,6 +173,7 @@ async function start(
   };
   const timers = [
     setInterval(() => voice.beat(), beatMs),
+    setInterval(() => void enrollment.lookForShares(), beatMs),
     setInterval(() => checkpoints.tick(), beatMs),
     setInterval(() => void voice.sayIgnored().catch(logFailure), ignoredMs),
     setInterval(() => {

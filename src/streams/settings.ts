@@ -97,6 +97,8 @@ export function streamSettings(limits: StreamLimits, replicas: number): Partial<
       discard: DiscardPolicy.New,
       num_replicas: replicas,
       duplicate_window: 120 * secondsInNanos,
+      // What the queue does not deliver, its node looks up.
+      allow_direct: true,
       // A dealing is over long before. A server that loses power can forget to remove what was acknowledged.
       max_age: 120 * secondsInNanos,
       max_bytes: limits.deals,

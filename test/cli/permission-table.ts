@@ -25,6 +25,7 @@ export const may: Record<Member, string[]> = {
     `${get}.THSM_SHARE.thsm.v1.share.n1.>`,
     `${get}.THSM_AUDIT.thsm.v1.audit.node.n1`,
     `${get}.THSM_AUDIT.thsm.v1.audit.node.n1.>`,
+    `${get}.THSM_DEAL.thsm.v1.deal.n1.k1`,
     `${api}.STREAM.INFO.THSM_REQ`,
     `${api}.STREAM.INFO.THSM_KEY`,
   ],

@@ -1,4 +1,4 @@
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "chai";
@@ -269,6 +269,18 @@ describe("enrolment", function () {
     await alice.decide("abandoned", proposed);
     await alice.event(proposed.id, "n1", "erased");
     expect(await filesOf(proposed.id)).to.deep.equal([]);
+  });
+
+  it("takes a share that the work queue does not deliver", async () => {
+    const proposed = await alice.establish(dealt, ["n1"]);
+    expect(await filesOf(proposed.id)).to.have.length(1);
+    // What was seen after SIGKILL: the stream starts anew behind its consumer.
+    await harness.server.kill();
+    const messages = join(harness.dir, "store/jetstream/THSM/streams/THSM_DEAL/msgs");
+    expect(await readdir(messages)).to.not.be.empty;
+    await rm(messages, { recursive: true });
+    await harness.server.restart();
+    await alice.establish(dealt, ["n1"]);
   });
 });
 

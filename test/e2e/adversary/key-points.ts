@@ -1,5 +1,7 @@
 /** @module Every point of a key's life at which something can die, and how it is recognised on the bus. */
 
+import type { Chance } from "./random.js";
+
 /** On its way to the stream, or just stored: the server repeats what it has stored. */
 export type Stage = "sent" | "stored";
 
@@ -57,17 +59,13 @@ export function sightOf(subject: string, payload: Uint8Array): Sight | undefined
   return body["kind"] === "test" ? { event: "test request", stage, key } : undefined;
 }
 
-/**
- * A few that show every event and every victim, another choice for each seed. The server dies last: an old
- * one may not deliver sealed shares for a while after it (docs/threat-model.md).
- */
-export function someCrashes(all: readonly Crash[], seed: number): Crash[] {
+/** A few that show every event and every victim, another choice for each seed. */
+export function someCrashes(all: readonly Crash[], chance: Chance): Crash[] {
   const events = [...new Set(all.map(({ event }) => event))];
-  const members = [...new Set(all.map(({ victim }) => victim))].filter((one) => one !== "nats");
-  const wanted = events.map((event, i) => [event, members[(i + seed) % members.length]]);
-  wanted.push([events[seed % events.length], "nats"]);
-  return wanted.flatMap(([event, victim]) => {
-    const fit = all.filter((one) => one.event === event && one.victim === victim);
-    return fit[seed % fit.length] ?? [];
+  const victims = [...new Set(all.map(({ victim }) => victim))];
+  const first = chance.below(victims.length);
+  return events.map((event, i) => {
+    const victim = victims[(first + i) % victims.length];
+    return chance.pick(all.filter((one) => one.event === event && one.victim === victim));
   });
 }

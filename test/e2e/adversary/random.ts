@@ -29,6 +29,11 @@ export class Chance {
     return picked;
   }
 
+  shuffled<T>(all: readonly T[]): T[] {
+    const left = [...all];
+    return all.flatMap(() => left.splice(this.below(left.length), 1));
+  }
+
   bytes(length: number): Buffer {
     return Buffer.from(Array.from({ length }, () => this.below(256)));
   }
