@@ -14,6 +14,7 @@ export interface SourceFlags {
   readonly dir?: string;
   readonly offline?: string;
   readonly server?: string;
+  readonly with?: readonly string[];
 }
 
 export interface ScopeFlags {
@@ -77,7 +78,8 @@ export function withSource(command: Command): Command {
     .option("--auditor <file>", "auditor.toml (default: $THSM_AUDITOR_CONFIG)")
     .option("--dir <dir>", "a development cluster's directory, running or stopped")
     .option("--offline <dir>", "an exported history instead of the cluster's streams")
-    .option("--server <url>", "a scratch server that `thsm audit replay` filled, instead");
+    .option("--server <url>", "a scratch server that `thsm audit replay` filled, instead")
+    .option("--with <dir...>", "exports from before rotations, oldest first, as well");
 }
 
 /** Opens the history that the flags name; for a stopped development cluster starts its NATS. */
@@ -112,6 +114,7 @@ export async function withHistory(
       configFile,
       ...(flags.offline === undefined ? {} : { exportDir: flags.offline }),
       ...(flags.server === undefined ? {} : { server: flags.server }),
+      ...(flags.with === undefined ? {} : { with: flags.with }),
     });
     try {
       await action(history);

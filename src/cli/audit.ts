@@ -17,6 +17,7 @@ import { addExportCommands } from "./audit-export.js";
 import { addListCommand } from "./audit-list.js";
 import { addProofCommands } from "./audit-prove.js";
 import { addZoneCommand } from "./audit-zone.js";
+import { addRotateCommand } from "./audit-rotate.js";
 import {
   clusterOf,
   jobsOf,
@@ -139,6 +140,7 @@ Exit code: 0 the node is proven guilty, 3 it is not, 2 the file could not be rea
   addCheckpointCommand(program, audit);
   addExportCommands(program, audit);
   addProofCommands(program, audit);
+  addRotateCommand(program, audit);
   addExplainCommand(program, audit);
   addZoneCommand(program, audit);
   addListCommand(program, audit);

@@ -91,13 +91,37 @@ export async function provisionCluster(options: ProvisionOptions): Promise<Provi
   }
 }
 
+/** Logs in as provisioner.toml says. @throws HsmError `ERR_INVALID_CONFIG`, `ERR_BROKER_UNREACHABLE` */
+export async function connectProvisioner(configFile: string): Promise<NatsConnection> {
+  const { config, cluster } = await readProvisioner(configFile);
+  return await login(configFile, config, cluster);
+}
+
+/** Of a development cluster or what `thsm init` made, or where an installation has it. */
+export function provisionerConfigOf(dir: string | undefined): string {
+  return dir === undefined ? defaultConfig : join(dir, "provisioner", "provisioner.toml");
+}
+
 async function attempt(
   options: ProvisionOptions,
-  { loginFile, tlsCert, tlsKey }: ProvisionerConfig,
+  config: ProvisionerConfig,
   cluster: Cluster,
 ): Promise<Provisioned> {
-  const at = (path: string): string => resolve(dirname(options.configFile), path);
-  const connection = await connectBus({
+  const connection = await login(options.configFile, config, cluster);
+  try {
+    return await makeStreams(connection, cluster, options);
+  } finally {
+    await connection.close();
+  }
+}
+
+function login(
+  configFile: string,
+  { loginFile, tlsCert, tlsKey }: ProvisionerConfig,
+  cluster: Cluster,
+): Promise<NatsConnection> {
+  const at = (path: string): string => resolve(dirname(configFile), path);
+  return connectBus({
     servers: cluster.servers,
     name: provisioner,
     loginFile: at(loginFile),
@@ -105,11 +129,6 @@ async function attempt(
     log: createLogger("thsm", "error"),
     timeoutMs: tryMs,
   });
-  try {
-    return await makeStreams(connection, cluster, options);
-  } finally {
-    await connection.close();
-  }
 }
 
 /** Servers that start, or have yet to find each other and choose a leader. */

@@ -14,6 +14,7 @@ import { readIdentityFile } from "../identity/identity-file.js";
 import { readBookmark, writeBookmark, type Bookkeeper } from "./audit/bookmark.js";
 import type { Mark } from "./audit/positions.js";
 import { exportedHistory } from "./audit/ndjson.js";
+import { joinedHistory } from "./audit/joined.js";
 import { liveHistory, type HistorySource } from "./audit/sources.js";
 
 class AuditorConfig {
@@ -34,6 +35,8 @@ export interface AuditOptions {
   readonly exportDir?: string;
   /** A scratch server with a replayed history, likewise. Nobody logs in there. */
   readonly server?: string;
+  /** Exports from before rotations, oldest first: they and the source are one history. */
+  readonly with?: readonly string[];
   readonly log?: Logger;
 }
 
@@ -61,6 +64,13 @@ const connectMs = 10_000;
  * @throws HsmError `ERR_INVALID_CONFIG`, `ERR_UNTRUSTED_FILE`, `ERR_BROKER_UNREACHABLE`
  */
 export async function openHistory(options: AuditOptions): Promise<OpenHistory> {
+  const history = await openSource(options);
+  const before = options.with ?? [];
+  if (before.length === 0) return history;
+  return { ...history, source: joinedHistory([...before.map(exportedHistory), history.source]) };
+}
+
+async function openSource(options: AuditOptions): Promise<OpenHistory> {
   const { configFile, exportDir, server, log = silentLogger } = options;
   const { config, cluster } = await readAuditor(configFile);
   const at = (path: string): string => resolve(dirname(configFile), path);

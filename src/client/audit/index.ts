@@ -50,3 +50,5 @@ export {
   type ZoneKeyReport,
   type ZoneReport,
 } from "./zone.js";
+export { joinedHistory } from "./joined.js";
+export { letGo, planCuts, type Cut, type KeepOptions } from "./rotate.js";
