@@ -18,6 +18,7 @@ import { addListCommand } from "./audit-list.js";
 import { addProofCommands } from "./audit-prove.js";
 import { addZoneCommand } from "./audit-zone.js";
 import { addRotateCommand } from "./audit-rotate.js";
+import { addReportCommand } from "./audit-report.js";
 import {
   clusterOf,
   jobsOf,
@@ -144,4 +145,5 @@ Exit code: 0 the node is proven guilty, 3 it is not, 2 the file could not be rea
   addExplainCommand(program, audit);
   addZoneCommand(program, audit);
   addListCommand(program, audit);
+  addReportCommand(program, audit);
 }

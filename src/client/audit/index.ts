@@ -9,6 +9,7 @@ export {
   type Proof,
   type ProofVerdict,
 } from "./proofs.js";
+export { adviceFor, type Advice } from "./advice.js";
 export { severities, type Finding, type FindingCode, type Severity } from "./findings.js";
 export {
   explainSignings,
@@ -28,7 +29,8 @@ export {
   formatSummary,
   type AuditReport,
 } from "./report.js";
-export { liveHistory, type HistorySource } from "./sources.js";
+export { keptStreams, liveHistory, type HistorySource } from "./sources.js";
+export { hourMs, Statistics, type KeyStatistics, type NodeStatistics } from "./statistics.js";
 export type { AuditedEvent, AuditItem, AuditSummary, VerifyProgress } from "./audit.js";
 export { readBookmark, writeBookmark, type Bookkeeper } from "./bookmark.js";
 export type { Mark, Position } from "./positions.js";

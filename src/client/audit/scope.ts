@@ -17,8 +17,11 @@ export interface AuditScope {
   readonly requests?: ReadonlySet<string>;
 }
 
-/** Whether a finding is to be told. What cannot be said to lie outside is. */
-export function isInScope(scope: AuditScope | undefined, facts: FindingFacts): boolean {
+/** Whether a finding, or an event, is to be told. What cannot be said to lie outside is. */
+export function isInScope(
+  scope: AuditScope | undefined,
+  facts: Pick<FindingFacts, "key" | "session" | "rid" | "time">,
+): boolean {
   if (scope === undefined) return true;
   if (isOther(scope.key, facts.key) || isOther(scope.session, facts.session)) return false;
   if (facts.rid !== undefined && scope.requests?.has(facts.rid) === false) return false;

@@ -188,8 +188,8 @@ export class HistoryBuilder {
   }
 
   /** The whole way from proposal to activation, with its test signature. */
-  makeKey(session: Session): void {
-    this.propose();
+  makeKey(session: Session, overrides: object = {}): void {
+    this.propose(overrides);
     for (const node of this.nodes) {
       this.nodeKeyEvent(node, "ready", { sealingKey: toBase64url(Buffer.alloc(32, 7)) });
     }
@@ -203,9 +203,9 @@ export class HistoryBuilder {
     });
   }
 
-  openSession(client = "knot", token = "zones"): Session {
+  openSession(client = "knot", token = "zones", application = "knotd 4711"): Session {
     const session: Session = { client, id: this.id(), token, requests: 0 };
-    this.clientAudit(session, "session-opened", { token, application: "knotd 4711" });
+    this.clientAudit(session, "session-opened", { token, application });
     return session;
   }
 
