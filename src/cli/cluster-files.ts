@@ -36,6 +36,8 @@ export interface ClusterPlan {
   /** Where a NATS server finds its folder and keeps its streams, on its machine. */
   readonly natsDir: string;
   readonly natsStoreDir: string;
+  /** Where a member finds its folder, on its machine. Default: /etc/thsm. */
+  readonly memberDir?: FolderOf;
   /** Bytes on disk that the streams may take on each server; absent: the renderer's default. */
   readonly natsBytes?: number;
   /** HTTP monitoring, on the server's loopback address. */
@@ -167,15 +169,10 @@ function requireDistinctNames(parts: readonly PublicPart[]): void {
 async function writeClusterFile(plan: ClusterPlan, parts: readonly PublicPart[]): Promise<void> {
   const entries = (role: PartRole): object[] =>
     ofRole(parts, role).map(({ name, identity, login }) => ({ name, identity, login }));
-  const scheme = plan.tls ? "tls" : "nats";
   const text = stringify({
     version: 1,
     name: plan.name,
-    servers:
-      plan.servers ??
-      ofRole(parts, "server").map(
-        ({ hosts = [] }) => `${scheme}://${urlHost(hosts[0])}:${plan.port}`,
-      ),
+    servers: serversOf(plan, parts),
     ...(plan.tls ? { tlsCa: "ca.pem" } : {}),
     node: entries("node"),
     client: entries("client"),
@@ -190,6 +187,15 @@ async function writeClusterFile(plan: ClusterPlan, parts: readonly PublicPart[])
     // What no process would accept shows here.
     await readCluster(file);
   }
+}
+
+function serversOf(
+  { servers, port, tls }: ClusterPlan,
+  parts: readonly PublicPart[],
+): readonly string[] {
+  const scheme = tls ? "tls" : "nats";
+  const addresses = ofRole(parts, "server").map((part) => urlHost(hostOf(part)));
+  return servers ?? addresses.map((address) => `${scheme}://${address}:${port}`);
 }
 
 function urlHost(host: string = ""): string {
@@ -224,11 +230,40 @@ async function writeConfigs(plan: ClusterPlan, parts: readonly PublicPart[]): Pr
       await writeFile(join(folder(plan, part), file), stringify(config));
     }
   }
+  await writeNatsContexts(plan, parts);
   const servers = ofRole(parts, "server");
   for (const server of servers) {
     const config = renderNatsConfig(natsConfig(plan, server, servers, parts));
     await writeFile(join(folder(plan, server), "server.conf"), config);
   }
+}
+
+/** For the nats command line: `nats --context FILE`. Its paths must be whole. */
+async function writeNatsContexts(plan: ClusterPlan, parts: readonly PublicPart[]): Promise<void> {
+  for (const part of [...ofRole(parts, "auditor"), ...ofRole(parts, "operator")]) {
+    const { role, name, archiver } = part;
+    const at = plan.memberDir?.(part) ?? "/etc/thsm";
+    const write = async (file: string, user: string, nkey: string): Promise<void> => {
+      const context = {
+        description: `${user} of Threshold HSM cluster ${plan.name}`,
+        url: serversOf(plan, parts).join(","),
+        nkey: join(at, nkey),
+        inbox_prefix: `_INBOX_${user}`,
+        ...(plan.tls
+          ? { ca: join(at, "ca.pem"), cert: join(at, "cert.pem"), key: join(at, "key.pem") }
+          : {}),
+      };
+      await writeFile(join(folder(plan, part), file), `${JSON.stringify(context, null, 2)}\n`);
+    };
+    await write("nats-context.json", name, "login.nk");
+    if (role === "auditor" && archiver !== undefined) {
+      await write("nats-archive-context.json", archiverName(part), "archiver.nk");
+    }
+  }
+}
+
+function archiverName({ name }: PublicPart): string {
+  return `${name}-archiver`;
 }
 
 function hostOf({ hosts = [] }: PublicPart): string {
@@ -283,8 +318,8 @@ function natsConfig(
     operators: users("operator"),
     auditors: users("auditor"),
     provisioner: users("provisioner")[0]?.nkey ?? "",
-    archivers: ofRole(parts, "auditor").flatMap(({ name, archiver }) =>
-      archiver === undefined ? [] : [{ name: `${name}-archiver`, nkey: archiver }],
+    archivers: ofRole(parts, "auditor").flatMap((part) =>
+      part.archiver === undefined ? [] : [{ name: archiverName(part), nkey: part.archiver }],
     ),
   };
 }

@@ -115,7 +115,14 @@ describe("thsm init and thsm provision", function () {
     const inFolder = (folder: string, ...names: string[]): string[] =>
       names.map((name) => join(folder, name));
     expect(await filesBelow(at())).to.have.members([
-      ...inFolder("auditor", ...member, "archiver.nk", "auditor.toml"),
+      ...inFolder(
+        "auditor",
+        ...member,
+        "archiver.nk",
+        "auditor.toml",
+        "nats-archive-context.json",
+        "nats-context.json",
+      ),
       ...inFolder("ca", "ca.crt", "ca.key"),
       ...inFolder("knot", "knot.conf", "pin", "pkcs11.conf", "threshold.example.zone"),
       ...["n1", "n2", "n3", "n4", "n5"].flatMap((name) => inFolder(name, ...member, "node.toml")),
@@ -128,7 +135,7 @@ describe("thsm init and thsm provision", function () {
         "tls/server.key",
       ),
       ...inFolder("recovery", "code"),
-      ...inFolder("operator", ...member, "operator.toml"),
+      ...inFolder("operator", ...member, "operator.toml", "nats-context.json"),
       ...inFolder("pkcs11d", ...member, "client.toml", "pkcs11d.toml"),
       ...inFolder("provisioner", "ca.pem", "cert.pem", "cluster.toml", "key.pem", "login.nk"),
       join("provisioner", "provisioner.toml"),

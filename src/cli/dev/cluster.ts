@@ -200,6 +200,7 @@ async function create({ parties, threshold, token }: DevOptions, dir: string): P
       port,
       natsDir: join(dir, folders.nats),
       natsStoreDir: join(dir, folders.nats, "store"),
+      memberDir: (part) => join(dir, folderOf(part)),
       dataDir: "data",
       socket,
       pinSource: "pin",
@@ -207,17 +208,6 @@ async function create({ parties, threshold, token }: DevOptions, dir: string): P
     });
     await writeSecretFile(join(dir, folders.client, "pin"), `${pin}\n`);
     await writeFile(join(dir, "pkcs11.conf"), moduleConfig(socket, token));
-    // For the nats command line, which takes a context file by its path.
-    const context = {
-      description: "auditor of a development cluster",
-      url: `nats://127.0.0.1:${port}`,
-      nkey: join(dir, folders.auditor, "login.nk"),
-      inbox_prefix: "_INBOX_auditor",
-    };
-    await writeFile(
-      join(dir, folders.auditor, "nats-context.json"),
-      `${JSON.stringify(context, null, 2)}\n`,
-    );
   });
 }
 

@@ -46,7 +46,7 @@ summary { cursor: pointer; color: var(--quiet); } footer { margin-top: 2.5rem; b
   --mark: #2f6f9f; --area: #c9dfee; --good: #14602a; --good-ground: #fff; --bad: #8f1d16; --bad-ground: #fff;
   --warn: #6b4600; --warn-ground: #fff; }
   body { max-width: none; padding: 0; font-size: 10pt; } h2 { break-after: avoid; } thead { display: table-header-group; }
-  .verdict, .tiles div, figure, tr { break-inside: avoid; } .scroll { overflow: visible; }
+  .verdict, .tiles div, figure, tr { break-inside: avoid; } .scroll { overflow: visible; } thead th { white-space: normal; }
   svg * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } .screen { display: none; }
   @page { margin: 16mm 14mm; @bottom-right { content: counter(page) " / " counter(pages); } } }
 `;
