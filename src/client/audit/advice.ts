@@ -42,6 +42,23 @@ export const adviceFor: Readonly<Record<FindingCode, Advice>> = {
     "A stream is not what it was at an earlier audit: cut, replaced by a backup, or written anew.",
     history,
   ),
+  AUDIT_CHECKPOINT_BAD: of(
+    "A checkpoint is not its node's, or not one that an honest node writes.",
+    node,
+  ),
+  AUDIT_CHECKPOINT_WRONG_ROOT: of("A node has seen other requests than are stored.", history),
+  AUDIT_CHECKPOINT_BEYOND_STREAM: of(
+    "A node has seen more requests than are stored: the history's end was cut off.",
+    history,
+  ),
+  AUDIT_CHECKPOINT_NOT_RECORDED: of(
+    "A checkpoint kept elsewhere is signed by a node whose record lacks it: cut off or replaced.",
+    history,
+  ),
+  AUDIT_NODE_INCONSISTENT: of(
+    "A node says that THSM_REQ showed it another history than before.",
+    history,
+  ),
   AUDIT_SESSION_NOT_OPENED: of("The event that opened a session is missing.", history),
   AUDIT_SESSION_GAP: of(
     "Requests of a session are missing, doubled, or not as many as its end says.",
