@@ -19,7 +19,7 @@ import { describeError, HsmError } from "../errors.js";
 import { readCluster, type Cluster } from "../identity/cluster.js";
 import { createLogger } from "../log.js";
 import { connectBus } from "../streams/connection.js";
-import { provision } from "../streams/provision.js";
+import { provision, updateStream } from "../streams/provision.js";
 import { developmentLimits, type StreamLimits } from "../streams/settings.js";
 import { streamNames } from "../streams/subjects.js";
 import { validated } from "../validate.js";
@@ -43,7 +43,8 @@ export interface ProvisionedStream {
   readonly name: string;
   readonly maxBytes: number;
   readonly replicas: number;
-  readonly done: "created" | "grown" | "unchanged";
+  /** "updated": it had the settings of an earlier version. */
+  readonly done: "created" | "grown" | "updated" | "unchanged";
 }
 
 export interface Provisioned {
@@ -253,8 +254,9 @@ async function makeStreams(
 
   const grown = grow ? await growStreams(manager, existing, wanted, copies) : new Set<string>();
   const nodes = cluster.nodes.map(({ name }) => name);
+  let updated: ReadonlySet<string>;
   try {
-    await provision(connection, wanted, nodes, copies);
+    updated = await provision(connection, wanted, nodes, copies);
   } catch (error) {
     throw explained(error, wanted, copies);
   }
@@ -264,7 +266,7 @@ async function makeStreams(
       name: streamNames[kind],
       maxBytes: wanted[kind],
       replicas: copies,
-      done: doneTo(streamNames[kind], existing, grown),
+      done: doneTo(streamNames[kind], existing, grown, updated),
     })),
     nodes,
   };
@@ -274,8 +276,10 @@ function doneTo(
   name: string,
   existing: ReadonlyMap<string, StreamInfo>,
   grown: ReadonlySet<string>,
+  updated: ReadonlySet<string>,
 ): ProvisionedStream["done"] {
   if (grown.has(name)) return "grown";
+  if (updated.has(name)) return "updated";
   return existing.has(name) ? "unchanged" : "created";
 }
 
@@ -303,17 +307,9 @@ async function growStreams(
     const now = existing.get(name)?.config.max_bytes;
     if (now === undefined || now >= wanted[kind]) continue;
     try {
-      await manager.streams.update(name, { max_bytes: wanted[kind] });
-    } catch (cause) {
-      const reason = describeError(cause);
-      const advice = /permission/i.test(reason)
-        ? `; for the time of this command add "$JS.API.STREAM.UPDATE.${name}" to what the provisioner may publish in server.conf, and reload the servers`
-        : "";
-      throw explained(
-        new HsmError("ERR_BROKER", `cannot grow ${name}: ${reason}${advice}`, { cause }),
-        wanted,
-        copies,
-      );
+      await updateStream(manager, name, { max_bytes: wanted[kind] }, `grow ${name}`);
+    } catch (error) {
+      throw explained(error, wanted, copies);
     }
     grown.add(name);
   }

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { once } from "node:events";
 import { promisify } from "node:util";
+import { jetstreamManager, type JetStreamManager } from "@nats-io/jetstream";
 import { expect } from "chai";
 import { fillDirectory } from "../../src/cli/cluster-files.js";
 import { initCluster, type InitFlags, type Initialised } from "../../src/cli/init.js";
@@ -17,6 +18,8 @@ import {
 } from "../../src/cli/provision.js";
 import { readCluster } from "../../src/identity/cluster.js";
 import { describeError } from "../../src/errors.js";
+import { silentLogger } from "../../src/log.js";
+import { connectBus } from "../../src/streams/connection.js";
 import { startNatsServer, type NatsServer } from "../support/nats-server.js";
 
 const program = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
@@ -105,6 +108,27 @@ describe("thsm init and thsm provision", function () {
     const urls = started.map(({ url }) => JSON.stringify(url.replace("nats:", "tls:")));
     const text = await readFile(file, "utf8");
     await writeFile(file, text.replace(/^servers = .*$/m, `servers = [${urls.join(", ")}]`));
+  }
+
+  /** With the provisioner's login, past `thsm provision`. */
+  async function asProvisioner(work: (manager: JetStreamManager) => Promise<void>): Promise<void> {
+    const cluster = await readCluster(at("provisioner", "cluster.toml"));
+    const connection = await connectBus({
+      servers: cluster.servers,
+      name: "provisioner",
+      loginFile: at("provisioner", "login.nk"),
+      tls: cluster.tlsOf({
+        tlsCert: at("provisioner", "cert.pem"),
+        tlsKey: at("provisioner", "key.pem"),
+      }),
+      log: silentLogger,
+      timeoutMs: 5000,
+    });
+    try {
+      await work(await jetstreamManager(connection, { checkAPI: false }));
+    } finally {
+      await connection.close();
+    }
   }
 
   it("gives each participant its own folder, and secrets that only the owner reads", async () => {
@@ -230,6 +254,52 @@ describe("thsm init and thsm provision", function () {
     expect(streams[0]).to.include({ maxBytes: 300 * 2 ** 20, done: "grown" });
     const smaller = { grow: true, limits: { requests: 2 ** 20 } };
     expect(await failure(provision(smaller))).to.match(/never downwards/);
+  });
+
+  it("brings a cluster of an earlier version in line, and says what it cannot", async () => {
+    await init({ parties: 3 });
+    await startServers("nats");
+    await provision();
+    const file = join(dir, "run-nats", "nats-server.conf");
+    const config = await readFile(file, "utf8");
+    const allowing = async (...subjects: string[]): Promise<void> => {
+      const list = ["$JS.API.INFO", ...subjects].map((subject) => JSON.stringify(subject));
+      await writeFile(
+        file,
+        config.replace('"$JS.API.INFO"', () => list.join("\n")),
+      );
+      await servers[0]?.restart();
+    };
+    const update = "$JS.API.STREAM.UPDATE.THSM_DEAL";
+    const remove = "$JS.API.CONSUMER.DELETE.THSM_REQ.node-n2";
+    await allowing(update, remove);
+    await asProvisioner(async (manager) => {
+      await manager.streams.update("THSM_DEAL", { max_age: 3600e9, allow_direct: false });
+      await manager.consumers.delete("THSM_REQ", "node-n2");
+      const consumer = { durable_name: "node-n2", filter_subject: "thsm.v1.req.>" };
+      const policies = { ack_policy: "explicit", deliver_policy: "new" } as const;
+      await manager.consumers.add("THSM_REQ", { ...consumer, ...policies });
+    });
+
+    await allowing();
+    expect(await failure(provision())).to.match(
+      /THSM_DEAL of an earlier version \(max_age = 3600000000000, allow_direct = false\).*add "\$JS\.API\.STREAM\.UPDATE\.THSM_DEAL"/,
+    );
+    await allowing(update, remove);
+    expect(await failure(provision())).to.match(
+      /consumer node-n2 of THSM_REQ \(deliver_policy new, expected all\); remove .*Upgrades/,
+    );
+    await asProvisioner(async (manager) => {
+      await manager.consumers.delete("THSM_REQ", "node-n2");
+      await manager.streams.update("THSM_DEAL", { max_age: 3600e9 });
+    });
+    const { streams } = await provision();
+    expect(streams.map(({ done }) => done)).to.deep.equal([
+      ...Array.from({ length: 4 }, () => "unchanged"),
+      "updated",
+    ]);
+    await allowing();
+    expect((await provision()).streams[4]?.done).to.equal("unchanged");
   });
 
   it("says which file is missing, and that no server answers", async () => {
