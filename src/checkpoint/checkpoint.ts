@@ -2,7 +2,7 @@
  * @module Checkpoints, as C2SP has them (c2sp.org/tlog-checkpoint): how many requests THSM_REQ held, and the
  * Merkle root over all of them. A node signs it with its identity key.
  */
-import { createPublicKey, verify } from "node:crypto";
+import { createHash, createPublicKey, verify } from "node:crypto";
 import { HsmError } from "../errors.js";
 import { fromBase64url } from "../identity/encoding.js";
 import type { IdentityKey, IdentityPublicKey } from "../identity/identity-key.js";
@@ -34,6 +34,11 @@ export function checkpointText({ origin, size, root }: Checkpoint): string {
   return `${origin}\n${size}\n${Buffer.from(root).toString("base64")}\n`;
 }
 
+/** SHA-256 of what is signed, lower-case hex. */
+export function checkpointDigest(checkpoint: Checkpoint): string {
+  return createHash("sha256").update(checkpointText(checkpoint)).digest("hex");
+}
+
 /** @throws HsmError `ERR_INVALID_ARGUMENT` */
 export function parseCheckpoint(text: string): Checkpoint {
   const [, origin = "", size = "", base64 = ""] = form.exec(text) ?? [];
@@ -51,6 +56,19 @@ export function parseCheckpoint(text: string): Checkpoint {
 export function nodeNoteKey(clusterName: string, node: string, key: IdentityPublicKey): NoteKey {
   const publicKey = fromBase64url(key.text, "identity key");
   return { name: `${clusterName}/${node}`, type: "ed25519", publicKey };
+}
+
+/** The key of the cluster's signature line: a key that signs nothing but checkpoints. */
+export function clusterNoteKey(clusterName: string, keyId: string, der: Uint8Array): NoteKey {
+  return { name: `${clusterName}/${keyId}`, type: "rsaSha256", publicKey: der };
+}
+
+/** The ids of keys by which the cluster says to have signed. */
+export function keysNamedIn({ signatures }: Note, clusterName: string): string[] {
+  return signatures
+    .filter(({ name }) => name.startsWith(`${clusterName}/`))
+    .map(({ name }) => name.slice(clusterName.length + 1))
+    .filter((name) => /^[0-9a-f]{32}$/.test(name));
 }
 
 export function signCheckpoint(text: string, noteKey: NoteKey, key: IdentityKey): NoteSignature {

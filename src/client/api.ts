@@ -7,10 +7,17 @@ import type { PinState } from "../identity/pin-attempts.js";
 export type { PinState };
 
 /**
- * How a digest becomes the number that is signed (RFC 8017 section 9); and "decrypt", for keys that
- * may open ciphertexts.
+ * How a digest becomes the number that is signed (RFC 8017 section 9); "decrypt", for keys that
+ * may open ciphertexts; and "checkpoint", for the one thing that the cluster says about its own history.
  */
-export const encodings = ["pkcs1v15", "pss", "pkcs1v15-opaque", "raw", "decrypt"] as const;
+export const encodings = [
+  "pkcs1v15",
+  "pss",
+  "pkcs1v15-opaque",
+  "raw",
+  "decrypt",
+  "checkpoint",
+] as const;
 export type Encoding = (typeof encodings)[number];
 
 export const hashes = ["sha1", "sha224", "sha256", "sha384", "sha512"] as const;

@@ -5,7 +5,7 @@ import type { Cluster } from "../identity/cluster.js";
 import { toBase64url, toHex } from "../identity/encoding.js";
 import { modulusSizes, type GroupKeyBytes } from "../scheme/index.js";
 import { formatVersion, maxInputs } from "../streams/fields.js";
-import { isHonestPolicy, KeyProposed } from "../streams/keys.js";
+import { KeyProposed, policyFault } from "../streams/keys.js";
 import { validated } from "../validate.js";
 import { encodings, hashes, type GenerateKeyOptions, type KeyPolicy } from "./api.js";
 
@@ -68,12 +68,8 @@ export function checkWish(
     (policy.encodings ?? []).every((one) => encodings.includes(one)) &&
     (policy.hashes ?? []).every((one) => hashes.includes(one));
   if (!isKnown) throw new HsmError("ERR_INVALID_ARGUMENT", "unknown encoding or hash in policy");
-  if (!isHonestPolicy(policy.encodings ?? [])) {
-    throw new HsmError(
-      "ERR_INVALID_ARGUMENT",
-      "a key that decrypts can be made to sign anything: allow decrypt alone, or raw as well",
-    );
-  }
+  const fault = policyFault(policy.encodings ?? defaultPolicy.encodings);
+  if (fault !== undefined) throw new HsmError("ERR_INVALID_ARGUMENT", fault);
   const outsider = policy.clients?.find((client) => !cluster.mayUse(client, options.token));
   if (outsider !== undefined) {
     throw new HsmError(

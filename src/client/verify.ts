@@ -35,8 +35,16 @@ function open(key: PublicKey, signature: Uint8Array): Buffer | undefined {
   }
 }
 
+/** The DER of its SubjectPublicKeyInfo, as `thsm key public` writes it in PEM. */
+export function publicKeyDer(key: Pick<PublicKey, "modulus" | "publicExponent">): Uint8Array {
+  return publicKeyObject(key).export({ type: "spki", format: "der" });
+}
+
 /** The key as node:crypto knows it. */
-export function publicKeyObject({ modulus, publicExponent }: PublicKey): KeyObject {
+export function publicKeyObject({
+  modulus,
+  publicExponent,
+}: Pick<PublicKey, "modulus" | "publicExponent">): KeyObject {
   const jwk = { kty: "RSA", n: toBase64url(modulus), e: toBase64url(publicExponent) };
   return createPublicKey({ key: jwk, format: "jwk" });
 }

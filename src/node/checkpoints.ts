@@ -4,7 +4,13 @@
  * there. When the stream turns out to be another one than before, it says so, and signs no checkpoint any more;
  * whether it answers requests is the history guard's to decide, who believes only what members have signed.
  */
-import { checkpointText, nodeNoteKey, originOf, signCheckpoint } from "../checkpoint/checkpoint.js";
+import {
+  checkpointDigest,
+  checkpointText,
+  nodeNoteKey,
+  originOf,
+  signCheckpoint,
+} from "../checkpoint/checkpoint.js";
 import { GrowingTree } from "../checkpoint/merkle.js";
 import { formatNote, type NoteKey } from "../checkpoint/note.js";
 import { describeError, HsmError } from "../errors.js";
@@ -48,7 +54,7 @@ export class Checkpoints {
   readonly #noteKey: NoteKey;
   readonly #origin: string;
   readonly #path: string;
-  readonly #signed: SignedHead[];
+  #signed: readonly SignedHead[];
   /** As signed last. */
   #last: GrowingTree;
   #log!: RequestLog;
@@ -68,7 +74,7 @@ export class Checkpoints {
   ) {
     this.#options = options;
     this.#path = path;
-    this.#signed = [...signed];
+    this.#signed = signed;
     this.#last = copyOf(tree);
     this.#conflict = conflict;
     this.#origin = originOf(options.cluster.name);
@@ -118,6 +124,24 @@ export class Checkpoints {
     return this.#conflict;
   }
 
+  /**
+   * What this node signs as part of the cluster: only digests of its own last checkpoints, whose texts it
+   * makes again from what it has seen.
+   * @throws HsmError `ERR_REFUSED_BY_POLICY` for any other digest, `ERR_AUDIT_MISMATCH` in a changed history
+   */
+  requireSigned(digests: readonly string[]): void {
+    if (this.#conflict !== "") throw new HsmError("ERR_AUDIT_MISMATCH", this.#conflict);
+    const own = this.#signed.map(({ size, root }) =>
+      checkpointDigest({ origin: this.#origin, size, root: Buffer.from(root, "hex") }),
+    );
+    const other = digests.find((digest) => !own.includes(digest));
+    if (other === undefined) return;
+    throw new HsmError(
+      "ERR_REFUSED_BY_POLICY",
+      `${other} is the digest of none of this node's last ${keptHeads} checkpoints`,
+    );
+  }
+
   /** Signs what is there when an interval has ended without a further request. */
   tick(): void {
     const { intervalMs, now, log } = this.#options;
@@ -151,7 +175,7 @@ export class Checkpoints {
     const { log } = this.#options;
     log.error({ seq, shown: hash }, `${error.message}: no checkpoints until an operator acts`);
     this.#then(async () => {
-      await this.#save(this.#last);
+      await this.#save(this.#last, this.#signed);
       const event: Unchained<NodeInconsistent> = {
         ...this.#head(),
         type: "inconsistent",
@@ -184,9 +208,10 @@ export class Checkpoints {
     this.#last = copy;
     this.#then(async () => {
       const { size } = copy;
-      this.#signed.push({ size, root: hexOf(copy) });
-      this.#signed.splice(0, Math.max(0, this.#signed.length - keptHeads));
-      await this.#save(copy);
+      const signed = [...this.#signed, { size, root: hexOf(copy) }].slice(-keptHeads);
+      await this.#save(copy, signed);
+      // Nothing is signed by it, alone or with others, before it is on disk.
+      this.#signed = signed;
       const text = checkpointText({ origin: this.#origin, size, root: copy.root() });
       const signature = signCheckpoint(text, this.#noteKey, this.#options.key);
       const event: Unchained<NodeCheckpoint> = {
@@ -201,12 +226,8 @@ export class Checkpoints {
     });
   }
 
-  #save(tree: GrowingTree): Promise<void> {
-    return writeCheckpointState(this.#path, {
-      tree,
-      signed: this.#signed,
-      conflict: this.#conflict,
-    });
+  #save(tree: GrowingTree, signed: readonly SignedHead[]): Promise<void> {
+    return writeCheckpointState(this.#path, { tree, signed, conflict: this.#conflict });
   }
 
   #then(step: () => Promise<void>): void {

@@ -138,6 +138,7 @@ const encodings: Readonly<Record<string, Encoding>> = {
   "pkcs1v15-opaque": "pkcs1v15-opaque",
   raw: "raw",
   decrypt: "decrypt",
+  checkpoint: "checkpoint",
 };
 const hashes: Readonly<Record<string, Hash>> = {
   sha1: "sha1",

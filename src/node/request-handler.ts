@@ -14,6 +14,7 @@ import type { SignRequest } from "../streams/requests.js";
 import type { ShareMessage } from "../streams/shares.js";
 import { formatSubject, streamNames } from "../streams/subjects.js";
 import type { Answer, Answers } from "./answers.js";
+import type { Checkpoints } from "./checkpoints.js";
 import type { HistoryGuard } from "./history-guard.js";
 import type { IgnoredMessages } from "./ignored.js";
 import { readEntry } from "./journal-segments.js";
@@ -45,6 +46,7 @@ export interface RequestHandlerOptions {
   readonly guard: Pick<HistoryGuard, "see" | "require" | "breach">;
   /** Requests up to this one were stored before the start. By number: the server's clock is another one. */
   readonly requestsBefore: number;
+  readonly checkpoints: Pick<Checkpoints, "requireSigned">;
   /** Reads THSM_KEY to its end. */
   readonly catchUp: () => Promise<void>;
   readonly now: () => number;
@@ -186,12 +188,14 @@ export class RequestHandler {
   }
 
   async #decide(message: StoredMessage, request: SignRequest, key: KeyEntry): Promise<Content> {
-    const { cluster, store, pool, rates, guard, maxRequestLifetimeMs, now, log } = this.#options;
+    const { cluster, store, pool, rates, guard, checkpoints, now, log } = this.#options;
+    const { maxRequestLifetimeMs } = this.#options;
     const storedAt = Date.parse(message.time);
     const check = (): void => {
       guard.require();
       requireTimely(request, { now: now(), storedAt, maxRequestLifetimeMs });
       requireAllowed(request, key, cluster);
+      if (request.encoding === "checkpoint") checkpoints.requireSigned(request.inputs);
       if (!store.has(request.key)) {
         throw new HsmError("ERR_KEY_NOT_ACTIVE", "this node holds no share of the key");
       }

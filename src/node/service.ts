@@ -161,6 +161,7 @@ async function start(
     pool,
     rates,
     answers,
+    checkpoints,
     requestsBefore,
     maxRequestLifetimeMs,
     clockToleranceMs,

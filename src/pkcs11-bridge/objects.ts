@@ -41,7 +41,7 @@ function mechanismsOf({ policy }: KeyInfo): number[] {
 }
 
 function signs({ policy }: KeyInfo): boolean {
-  return policy.encodings.some((encoding) => encoding !== "decrypt");
+  return policy.encodings.some((encoding) => encoding !== "decrypt" && encoding !== "checkpoint");
 }
 
 function decrypts({ policy }: KeyInfo): boolean {

@@ -32,7 +32,7 @@ export function encodeMessage(
   { encoding, hash, data, salt }: EncodingInput,
 ): Uint8Array {
   const length = modulusBits / 8;
-  if (!["pkcs1v15", "pss", "pkcs1v15-opaque", "raw", "decrypt"].includes(encoding)) {
+  if (!["pkcs1v15", "pss", "pkcs1v15-opaque", "raw", "decrypt", "checkpoint"].includes(encoding)) {
     throw new HsmError("ERR_UNSUPPORTED_MECHANISM", "unknown encoding");
   }
   check((salt !== undefined) === (encoding === "pss"), "a salt exactly for pss");
@@ -45,6 +45,7 @@ export function encodeMessage(
   if (hash === undefined || !Object.hasOwn(hashes, hash)) {
     throw new HsmError("ERR_UNSUPPORTED_MECHANISM", "unknown or missing hash");
   }
+  check(encoding !== "checkpoint" || hash === "sha256", "sha256 for a checkpoint");
   const expected = hashes[hash].length;
   check(data.length === expected, `a digest of ${expected} bytes, got ${data.length}`);
   return salt === undefined

@@ -16,9 +16,10 @@ export const publicExponent = 65537n;
 
 /**
  * How data becomes the number that is signed (RFC 8017 section 9). "decrypt" is a raw block as well:
- * a blinded ciphertext, under a name of its own so that policies and histories can tell.
+ * a blinded ciphertext, under a name of its own so that policies and histories can tell. So is "checkpoint", which
+ * is "pkcs1v15" with SHA-256: the digest of a checkpoint that nodes have signed themselves.
  */
-export type Encoding = "pkcs1v15" | "pss" | "pkcs1v15-opaque" | "raw" | "decrypt";
+export type Encoding = "pkcs1v15" | "pss" | "pkcs1v15-opaque" | "raw" | "decrypt" | "checkpoint";
 
 export type Hash = "sha1" | "sha224" | "sha256" | "sha384" | "sha512";
 

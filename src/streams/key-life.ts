@@ -6,7 +6,7 @@
  */
 import type { HsmErrorCode } from "../errors.js";
 import type { Cluster } from "../identity/cluster.js";
-import { isHonestPolicy, type KeyEvent, type KeyProposed, type KeyReady } from "./keys.js";
+import { policyFault, type KeyEvent, type KeyProposed, type KeyReady } from "./keys.js";
 
 export type KeyState = "proposed" | "active" | "abandoned" | "destroyed";
 
@@ -87,11 +87,8 @@ function propose(members: Members, event: KeyProposed, hash: string): KeyRecord 
   if (event.threshold > parties || event.minimum < event.threshold || event.minimum > parties) {
     return conflict("threshold, minimum and parties do not fit together");
   }
-  if (!isHonestPolicy(event.encodings)) {
-    return conflict(
-      "a key that decrypts can be made to sign anything, which its policy does not say",
-    );
-  }
+  const fault = policyFault(event.encodings);
+  if (fault !== undefined) return conflict(fault);
   return {
     keyId: event.key,
     proposal: event,

@@ -67,11 +67,19 @@ export class KeyProposed {
 }
 
 /**
- * Whether a policy says what it allows. Ciphertexts are blinded, so a key that decrypts makes the
- * signature of anything for whoever asks: a restriction on what it signs beside that would be a lie.
+ * Why a policy does not say what it allows; undefined for one that does. Ciphertexts are blinded, so a key
+ * that decrypts makes the signature of anything for whoever asks: a restriction on what it signs beside that
+ * would be a lie. A checkpoint is worth something because its key signs nothing that anybody asks for.
  */
-export function isHonestPolicy(encodings: readonly string[]): boolean {
-  return !encodings.includes("decrypt") || encodings.includes("raw") || encodings.length === 1;
+export function policyFault(encodings: readonly string[]): string | undefined {
+  if (encodings.length === 1) return undefined;
+  if (encodings.includes("checkpoint")) {
+    return "a key that signs checkpoints signs nothing else: allow checkpoint alone";
+  }
+  if (encodings.includes("decrypt") && !encodings.includes("raw")) {
+    return "a key that decrypts can be made to sign anything: allow decrypt alone, or raw as well";
+  }
+  return undefined;
 }
 
 /** What every event of a party says. `n` and `prev`: the node's chain. */

@@ -34,7 +34,8 @@ export class SignRequest {
   @Equals("shoup") readonly scheme!: string;
   /** Who is to answer; the others acknowledge and stay idle. */
   @IsPartyList() readonly parties!: number[];
-  @IsIn(["pkcs1v15", "pss", "pkcs1v15-opaque", "raw", "decrypt"]) readonly encoding!: string;
+  @IsIn(["pkcs1v15", "pss", "pkcs1v15-opaque", "raw", "decrypt", "checkpoint"])
+  readonly encoding!: string;
   @MayBeAbsent() @IsIn(["sha1", "sha224", "sha256", "sha384", "sha512"]) readonly hash?: string;
   /** Digests, payloads, blocks or blinded ciphertexts: lower-case hex. */
   @IsList(/^([0-9a-f]{2})+$/, 1, maxInputs, 1024) readonly inputs!: string[];

@@ -7,10 +7,12 @@ import { join } from "node:path";
 import { expect } from "chai";
 import * as fc from "fast-check";
 import {
+  checkpointDigest,
   isSignedBy,
   leafOfMessage,
   leafOfNothing,
   nodeNoteKey,
+  originOf,
   parseCheckpoint,
 } from "../../src/checkpoint/checkpoint.js";
 import { GrowingTree } from "../../src/checkpoint/merkle.js";
@@ -182,6 +184,7 @@ describe("a node's checkpoints", () => {
       const { size, root } = parseCheckpoint(read.text);
       return { size, root: Buffer.from(root).toString("hex") };
     });
+  const sizes = (): unknown[] => said.map(({ size }) => size);
   const signed = (count: number): Promise<true> =>
     eventually(`${count} checkpoints`, () => said.length === count || undefined);
 
@@ -220,6 +223,32 @@ describe("a node's checkpoints", () => {
     await signed(2);
     expect(heads().at(-1)).to.deep.equal({ size: 4, root: rootOf(upTo(4)) });
     expect(second.conflict).to.equal("");
+    await first.close();
+    await second.close();
+  });
+
+  it("are what the node signs with others, also after a crash, until history is another one", async () => {
+    const digestOf = (size: number, hashes = upTo(size)): string => {
+      const root = Buffer.from(rootOf(hashes), "hex");
+      return checkpointDigest({ origin: originOf(cluster.name), size, root });
+    };
+    const first = await start();
+    await failure(() => first.requireSigned([digestOf(1)]), "ERR_REFUSED_BY_POLICY");
+    for (let seq = 1; seq <= 70; seq++) await take(first, seq, now + seq * minute);
+    now += 100 * minute;
+    first.tick();
+    await eventually("the checkpoint of 70", () => sizes().includes(70) || undefined);
+    const second = await start();
+    for (const node of [first, second]) {
+      node.requireSigned([digestOf(70)]);
+      const other = upTo(70).toSpliced(3, 1, hashOf(4, "other"));
+      for (const wrong of [digestOf(71), digestOf(70, other), "00".repeat(32)]) {
+        await failure(() => node.requireSigned([wrong]), "ERR_REFUSED_BY_POLICY");
+        await failure(() => node.requireSigned([digestOf(70), wrong]), "ERR_REFUSED_BY_POLICY");
+      }
+    }
+    await take(second, 2, now, "other");
+    await failure(() => second.requireSigned([digestOf(70)]), "ERR_AUDIT_MISMATCH");
     await first.close();
     await second.close();
   });

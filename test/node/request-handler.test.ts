@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { toBase64url } from "../../src/identity/encoding.js";
+import { HsmError } from "../../src/errors.js";
 import { silentLogger } from "../../src/log.js";
 import { Answers } from "../../src/node/answers.js";
 import { IgnoredMessages } from "../../src/node/ignored.js";
@@ -30,6 +31,7 @@ const { cluster, keys } = memoryCluster();
 const dealt = testKey(1024);
 const group = groupKeyBytes(dealt.group);
 const keyId = "0123456789abcdef0123456789abcdef";
+const signedDigest = digest("a checkpoint of this node");
 const noon = Date.parse("2026-01-01T12:00:00.000Z");
 const at = (ms: number): string => new Date(noon + ms).toISOString();
 
@@ -73,7 +75,7 @@ describe("the request handler", () => {
   let now: number;
   let onPublish: () => void;
 
-  beforeEach(async () => {
+  async function begin(encodings: readonly string[]): Promise<void> {
     now = noon;
     dataDir = mkdtempSync(join(tmpdir(), "thsm-handler-"));
     published = [];
@@ -121,7 +123,7 @@ describe("the request handler", () => {
       minimum: 2,
       verificationBase: toBase64url(group.verificationBase),
       verificationKeys: group.verificationKeys.map((one) => toBase64url(one)),
-      encodings: ["pkcs1v15"],
+      encodings,
       hashes: ["sha256"],
       maxInputs: 64,
       proofs: "always",
@@ -147,6 +149,12 @@ describe("the request handler", () => {
       pool,
       rates,
       answers,
+      checkpoints: {
+        requireSigned: (digests) => {
+          if (digests.every((one) => one === signedDigest)) return;
+          throw new HsmError("ERR_REFUSED_BY_POLICY", "not signed by this node");
+        },
+      },
       outbox,
       ignored,
       guard: { see: () => {}, require: () => {}, breach: undefined },
@@ -157,13 +165,15 @@ describe("the request handler", () => {
       catchUp: () => Promise.resolve(),
       now: () => now,
     });
-  });
-  afterEach(async () => {
+  }
+  beforeEach(() => begin(["pkcs1v15"]));
+  const end = async (): Promise<void> => {
     await pool.close();
     await outbox.close();
     await journal.close();
     rmSync(dataDir, { recursive: true, force: true });
-  });
+  };
+  afterEach(end);
 
   /** Delivers messages side by side; returns how each delivery ended, in the order of its end. */
   const deliver = async (...messages: StoredMessage[]): Promise<string[]> => {
@@ -228,6 +238,28 @@ describe("the request handler", () => {
     handler.handle({ message: request(), ack: () => ends.push("ack"), retry: () => undefined });
     await handler.idle();
     expect(ends).to.deep.equal(["published", "ack"]);
+  });
+
+  it("signs checkpoints of its own with keys for checkpoints, and nothing else", async () => {
+    const own = { encoding: "checkpoint", inputs: [signedDigest] };
+    const refused = { kind: "refusal", code: "ERR_REFUSED_BY_POLICY" };
+    expect(await answer(request(own))).to.deep.include(refused);
+    await end();
+    await begin(["checkpoint"]);
+    expect(await answer(request(own))).to.include({ kind: "shares" });
+    expect(await answer(request({ ...own, kind: "explain" }))).to.include({ kind: "explanation" });
+    for (const other of [
+      { ...own, inputs: [digest("other")] },
+      { ...own, inputs: [signedDigest, digest("other")] },
+      { ...own, kind: "explain", inputs: [digest("other")] },
+      { ...own, kind: "test" },
+      { ...own, encoding: "pkcs1v15" },
+      { ...own, encoding: "raw", hash: undefined },
+    ]) {
+      expect(await answer(request(other)), JSON.stringify(other)).to.deep.include(refused);
+    }
+    const sha512 = { ...own, hash: "sha512", inputs: ["00".repeat(64)] };
+    expect(await answer(request(sha512))).to.deep.include(refused);
   });
 
   it("proves always when the key's policy demands it", async () => {

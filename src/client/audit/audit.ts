@@ -164,7 +164,7 @@ export class Audit {
     this.#objects = new TokenObjects(cluster);
     this.#sessions = new Sessions(this.report);
     this.#blames = new Blames(cluster, this.report);
-    this.#checkpoints = new CheckpointCheck(cluster, this.report);
+    this.#checkpoints = new CheckpointCheck(cluster, this.#keys, this.report);
     this.#signings = new Signings({
       keys: this.#keys,
       report: this.report,

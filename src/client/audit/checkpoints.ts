@@ -3,15 +3,25 @@
  * signed of it, in the history itself or in a file that was kept elsewhere. A history that was cut at the same
  * moment in all streams shows against such a file, and against nothing else. Costs 32 bytes a request.
  */
-import { isSignedBy, nodeNoteKey, originOf, parseCheckpoint } from "../../checkpoint/checkpoint.js";
+import {
+  clusterNoteKey,
+  keysNamedIn,
+  isSignedBy,
+  nodeNoteKey,
+  originOf,
+  parseCheckpoint,
+} from "../../checkpoint/checkpoint.js";
+import { publicKeyDer } from "../verify.js";
 import { GrowingTree } from "../../checkpoint/merkle.js";
 import { formatNote, parseNote, type Note } from "../../checkpoint/note.js";
 import { describeError, HsmError } from "../../errors.js";
 import type { Cluster } from "../../identity/cluster.js";
+import { fromBase64url } from "../../identity/encoding.js";
 import type { NodeCheckpoint } from "../../streams/audit-events.js";
 import { readAuditEvent, verifySender } from "../../streams/open.js";
 import type { Read } from "./admit.js";
 import { checkpointIn, signersOf } from "./checkpoint-note.js";
+import type { KeyHistory, KeyRecord } from "./key-history.js";
 import type { FindingCode, Report } from "./findings.js";
 import type { HistorySource } from "./sources.js";
 import { StreamLeaves } from "./stream-leaves.js";
@@ -28,12 +38,14 @@ interface Claim {
 export class CheckpointCheck {
   readonly #cluster: Cluster;
   readonly #report: Report;
+  readonly #keys: Pick<KeyHistory, "get">;
   readonly #leaves = new StreamLeaves();
   readonly #claims: Claim[] = [];
   /** Text and node's name of every checkpoint event. */
   readonly #recorded = new Set<string>();
 
-  constructor(cluster: Cluster, report: Report) {
+  constructor(cluster: Cluster, keys: Pick<KeyHistory, "get">, report: Report) {
+    this.#keys = keys;
     this.#cluster = cluster;
     this.#report = report;
   }
@@ -88,8 +100,9 @@ export class CheckpointCheck {
     try {
       const { size, root } = checkpointIn(this.#cluster, note);
       const signers = signersOf(this.#cluster, note);
-      if (signers.length === 0) {
-        throw new HsmError("ERR_INVALID_SIGNATURE", "no node of the cluster has signed it");
+      const keys = this.#keysOf(note);
+      if (signers.length === 0 && keys.length === 0) {
+        throw new HsmError("ERR_INVALID_SIGNATURE", "nobody of the cluster has signed it");
       }
       for (const node of signers) {
         if (this.#recorded.has(`${node} ${note.text}`)) continue;
@@ -101,6 +114,24 @@ export class CheckpointCheck {
       this.#tell("AUDIT_CHECKPOINT_BAD", claim, `is none: ${describeError(error)}`);
       return undefined;
     }
+  }
+
+  /** The cluster's keys that have signed. @throws HsmError when one is named that has not, or that is none */
+  #keysOf(note: Note): string[] {
+    const { name } = this.#cluster;
+    const named = keysNamedIn(note, name);
+    for (const keyId of named) {
+      const key = this.#keys.get(keyId);
+      const isForCheckpoints = key?.proposal.encodings.includes("checkpoint") === true;
+      if (key === undefined || key.activation === undefined || !isForCheckpoints) {
+        const text = `THSM_KEY has no key ${keyId} that signs checkpoints`;
+        throw new HsmError("ERR_UNKNOWN_KEY", text);
+      }
+      if (!isSignedBy(note, clusterNoteKey(name, keyId, derOf(key)))) {
+        throw new HsmError("ERR_INVALID_SIGNATURE", `key ${keyId} has not signed it`);
+      }
+    }
+    return named;
   }
 
   #tell(code: FindingCode, { seq, node, who }: Claim, what: string): void {
@@ -166,4 +197,12 @@ export async function witnessedCheckpoint(
 
 function hexOf(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("hex");
+}
+
+function derOf({ proposal }: KeyRecord): Uint8Array {
+  const modulus = fromBase64url(proposal.modulus, "modulus");
+  return publicKeyDer({
+    modulus,
+    publicExponent: fromBase64url(proposal.publicExponent, "exponent"),
+  });
 }
