@@ -184,7 +184,7 @@ describe("a node's checkpoints", () => {
       const { size, root } = parseCheckpoint(read.text);
       return { size, root: Buffer.from(root).toString("hex") };
     });
-  const sizes = (): unknown[] => said.map(({ size }) => size);
+  const sizesSaid = (): unknown[] => said.map(({ size }) => size);
   const signed = (count: number): Promise<true> =>
     eventually(`${count} checkpoints`, () => said.length === count || undefined);
 
@@ -237,7 +237,7 @@ describe("a node's checkpoints", () => {
     for (let seq = 1; seq <= 70; seq++) await take(first, seq, now + seq * minute);
     now += 100 * minute;
     first.tick();
-    await eventually("the checkpoint of 70", () => sizes().includes(70) || undefined);
+    await eventually("the checkpoint of 70", () => sizesSaid().includes(70) || undefined);
     const second = await start();
     for (const node of [first, second]) {
       node.requireSigned([digestOf(70)]);

@@ -122,6 +122,9 @@ describe("the life of a key", () => {
       { verificationKeys: ["AQAB"] },
       { threshold: 4, minimum: 4 },
       { minimum: 1 },
+      { encodings: ["pkcs1v15", "checkpoint"] },
+      { encodings: ["decrypt", "checkpoint", "raw"] },
+      { encodings: ["decrypt", "pss"] },
     ]) {
       const message = say("alice", bodyOf("proposed", more));
       await failure(() => new KeyLives(cluster).apply(message), "ERR_CONFLICT");

@@ -1,6 +1,7 @@
 /** @module Checkpoints in a history and beside it: what an owner of the store can no longer hide. */
 import { expect } from "chai";
-import { formatNote, parseNote, type Note } from "../../../src/checkpoint/note.js";
+import { clusterNoteKey } from "../../../src/checkpoint/checkpoint.js";
+import { formatNote, parseNote, signatureOf, type Note } from "../../../src/checkpoint/note.js";
 import { witnessedCheckpoint } from "../../../src/client/audit/checkpoints.js";
 import { keptStreams } from "../../../src/client/audit/sources.js";
 import { failure } from "../../support/errors.js";
@@ -91,6 +92,23 @@ describe("checkpoints", () => {
     for (const wrong of [stranger, elsewhere, { ...note, text: "hello\n" }]) {
       const { codes } = await audited(history, { checkpoints: [wrong] });
       expect(codes).to.deep.equal(["AUDIT_CHECKPOINT_BAD"]);
+    }
+  });
+
+  it("of a key that signs other things, or that nobody has made, are none", async () => {
+    const { history, size } = begin();
+    const note = noteOf(history, "ada", size);
+    const [proposed] = history.streams.THSM_KEY;
+    const keyId = proposed?.subject.split(".").at(-1) ?? "";
+    for (const id of [keyId, "0".repeat(32)]) {
+      const key = clusterNoteKey(history.cluster.name, id, new Uint8Array(8));
+      const signatures = [...note.signatures, signatureOf(key, new Uint8Array(128))];
+      const { codes, findings } = await audited(history, {
+        checkpoints: [{ ...note, signatures }],
+      });
+      expect(codes).to.deep.equal(["AUDIT_CHECKPOINT_BAD"]);
+      const bad = findings.find(({ code }) => code === "AUDIT_CHECKPOINT_BAD");
+      expect(bad?.text).to.contain(`no key ${id} that signs checkpoints`);
     }
   });
 });
