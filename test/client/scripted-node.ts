@@ -312,6 +312,7 @@ export function proposal(
   token: string,
   minimum = 5,
   proofs = "on-failure",
+  encodings: readonly string[] = ["pkcs1v15", "pss"],
 ): object {
   const group = groupKeyBytes(dealt.group);
   return {
@@ -331,7 +332,7 @@ export function proposal(
     minimum,
     verificationBase: toBase64url(group.verificationBase),
     verificationKeys: group.verificationKeys.map(toBase64url),
-    encodings: ["pkcs1v15", "pss"],
+    encodings,
     hashes: ["sha256"],
     maxInputs: 64,
     proofs,
@@ -340,7 +341,11 @@ export function proposal(
 }
 
 /** Puts an active key on record as if it had been dealt; returns its id. */
-export async function activeKey(cluster: TestCluster, proofs = "on-failure"): Promise<string> {
+export async function activeKey(
+  cluster: TestCluster,
+  proofs?: string,
+  encodings?: readonly string[],
+): Promise<string> {
   const connection = await cluster.connect("alice");
   const publisher = new Publisher(connection, new StreamReader(connection), "alice");
   const key = randomBytes(16).toString("hex");
@@ -350,7 +355,7 @@ export async function activeKey(cluster: TestCluster, proofs = "on-failure"): Pr
     await publisher.publish(message);
     return message.hash;
   };
-  const hash = await say("alice", proposal(key, "alice", "zones", 5, proofs));
+  const hash = await say("alice", proposal(key, "alice", "zones", 5, proofs, encodings));
   const common = { version: 1, key, proposal: hash, time: now() };
   const accepted = [1, 2, 3, 4, 5];
   for (const party of accepted) {
