@@ -102,9 +102,12 @@ describe("pkcs11-tool and p11tool with the module", function () {
 
   it("shows tokens to anybody and private keys to those who log in", async () => {
     const slots = await bench.run("pkcs11-tool", ["--module", modulePath, "--list-slots"]);
-    expect(slots.stdout)
-      .to.contain("token label        : dns")
-      .and.contain("token label        : other");
+    // One slot a token.
+    const labels = [...slots.stdout.matchAll(/^ +token label +: (.*)$/gm)].map(
+      ([, label]) => label,
+    );
+    expect(labels).to.have.members(["dns", "other"]);
+    expect(slots.stdout.match(/^Slot \d+ /gm)).to.have.length(2);
     const anybody = await bench.run("pkcs11-tool", ["--module", modulePath, "--list-objects"]);
     expect(anybody.stdout).to.contain("Public Key Object").and.not.contain("Private Key Object");
     const user = await bench.pkcs11Tool("--list-objects");

@@ -8,6 +8,7 @@ import { HsmError } from "../../../src/errors.js";
 import { readIdentityFile } from "../../../src/identity/identity-file.js";
 import { silentLogger } from "../../../src/log.js";
 import { readCluster } from "../../../src/identity/cluster.js";
+import { KeyStore } from "../../../src/node/key-store.js";
 import { connectBus } from "../../../src/streams/connection.js";
 import { signMessage } from "../../../src/streams/envelope.js";
 import { readShare, verifySender } from "../../../src/streams/open.js";
@@ -16,6 +17,8 @@ import { StreamReader } from "../../../src/streams/read.js";
 import { formatSubject, streamNames } from "../../../src/streams/subjects.js";
 import { randomId, timeFromNow } from "../../node/fake-client.js";
 import { TestCluster } from "../cluster.js";
+import { bodyOf, readHistory } from "../history.js";
+import { Needles } from "../needles.js";
 import { addSecondClient } from "../second-client.js";
 import { until } from "../until.js";
 
@@ -110,8 +113,20 @@ describe("keys that are over, and keys of others", function () {
 
   it("a returning node erases before it serves, says so, and refuses", async () => {
     const key = await second.generateKey({ token: "other", label: "short", modulusBits: 1024 });
-    const keys = join(cluster.dir, "nodes/n5/data/keys");
-    const share = await readFile(join(keys, `${key.keyId}.share`));
+    const dataDir = join(cluster.dir, "nodes/n5/data");
+    const keys = join(dataDir, "keys");
+    const file = await readFile(join(keys, `${key.keyId}.share`));
+    const proposed = (await readHistory(cluster)).find(
+      (one) => one.stream === "THSM_KEY" && bodyOf(one)["key"] === key.keyId,
+    );
+    const binding = { key: key.keyId, epoch: 0, party: 5, proposal: proposed?.hash ?? "" };
+    const clear = Buffer.from(await (await KeyStore.open(dataDir)).load(binding));
+    const needles = new Needles([
+      { name: "the share", bytes: clear.subarray(-key.modulus.length) },
+      { name: "its file", bytes: file.subarray(60) },
+    ]);
+    expect(needles.find(file)).to.deep.equal(["its file"]);
+    expect(needles.find(clear)).to.deep.equal(["the share"]);
     await cluster.kill("n5");
     const so = await second.destroyKey(key.keyId, { waitMs: 1000 });
     expect(so.pending).to.include("n5");
@@ -124,10 +139,9 @@ describe("keys that are over, and keys of others", function () {
     const done = await second.destroyKey(key.keyId, { waitMs: 60_000 });
     expect(done.pending).to.deep.equal([]);
     expect((await readdir(keys)).filter((name) => name.includes(key.keyId))).to.deep.equal([]);
-    for (const name of await readdir(join(keys, ".."), { recursive: true })) {
-      const bytes = await readFile(join(keys, "..", name)).catch(() => Buffer.alloc(0));
-      // Not a piece of the file's ciphertext either.
-      expect(bytes.includes(share.subarray(60, 92)), name).to.equal(false);
+    for (const name of await readdir(dataDir, { recursive: true })) {
+      const bytes = await readFile(join(dataDir, name)).catch(() => Buffer.alloc(0));
+      expect(needles.find(bytes), name).to.deep.equal([]);
     }
     expect(await answerOf("n5", 5, key.keyId)).to.equal("ERR_KEY_NOT_ACTIVE");
   });
