@@ -42,18 +42,22 @@ export class Positions {
   see(stream: KeptStream, entry: Entry): void {
     const end = this.#before?.streams[stream];
     if (end !== undefined && this.#seqs[stream] < end.seq && entry.seq > end.seq) {
-      this.#differs(stream, entry.seq, `lacks entry ${end.seq}`);
+      this.#differs(stream, entry.seq, `entry ${end.seq} is missing`);
     }
     // Behind its place an entry would pass for one that was verified.
     if (end !== undefined && entry.seq <= this.#seqs[stream]) {
-      this.#differs(stream, entry.seq, `has entry ${entry.seq} out of order, which it had not`);
+      this.#differs(
+        stream,
+        entry.seq,
+        `entry ${entry.seq} is stored behind entry ${this.#seqs[stream]}`,
+      );
     }
     const what = "message" in entry ? entry.message.hash : `junk ${entry.junk.message}`;
     const digest = hash("sha256", `${this.#digests[stream]} ${entry.seq} ${what}`, "hex");
     this.#digests[stream] = digest;
     this.#seqs[stream] = Math.max(entry.seq, this.#seqs[stream]);
     if (entry.seq === end?.seq && digest !== end.digest) {
-      this.#differs(stream, entry.seq, `is not what it was up to entry ${end.seq}`);
+      this.#differs(stream, entry.seq, `its entries up to ${end.seq} are not the same`);
     }
   }
 
@@ -77,7 +81,7 @@ export class Positions {
     for (const stream of keptStreams) {
       const { seq = 0 } = this.#before?.streams[stream] ?? {};
       const last = this.#seqs[stream];
-      if (last < seq) this.#differs(stream, last, `ends at entry ${last}, though it had ${seq}`);
+      if (last < seq) this.#differs(stream, last, `it ends at entry ${last}, and ended at ${seq}`);
     }
   }
 
@@ -90,7 +94,7 @@ export class Positions {
       code: "AUDIT_ROLLED_BACK",
       stream,
       seq: [seq],
-      text: `${stream} ${what} at the audit of ${this.#before?.time}; what was verified then was not verified again: audit without the bookmark`,
+      text: `${stream} has changed since the audit of ${this.#before?.time}: ${what}; what was verified then was not verified again, so audit without the bookmark`,
     });
   }
 }

@@ -53,6 +53,20 @@ describe("an audit that goes on from a bookmark", () => {
     expect(after.mark.again).to.deep.equal(before.mark.again);
   });
 
+  it("does not take an entry that was put back among those it verified for one of them", async () => {
+    const history = honestHistory();
+    const { mark } = await marked(history);
+    const { THSM_AUDIT } = history.streams;
+    const [first, second] = THSM_AUDIT;
+    if (first === undefined || second === undefined) throw new RangeError("empty");
+    const payload = Buffer.concat([first.payload, Buffer.from(" ")]);
+    THSM_AUDIT.push({ ...first, payload, seq: second.seq });
+    const { findings } = await marked(history, { bookmark: mark });
+    const [finding] = findings.filter(({ code }) => code === "AUDIT_ROLLED_BACK");
+    expect(finding).to.include({ stream: "THSM_AUDIT" });
+    expect(finding?.text).to.include("entry 2 is stored behind entry ");
+  });
+
   it("recombines what an audit without recombination left out", async () => {
     const history = honestHistory();
     const { mark } = await marked(history, { recombine: false });

@@ -1,9 +1,14 @@
 /** @module A history to be mutated, and all that an audit makes of what became of it. */
-import type { AuditItem } from "../../../src/client/audit/audit.js";
-import type { FindingCode } from "../../../src/client/audit/findings.js";
+import { inspect } from "node:util";
+import type { Finding, FindingCode } from "../../../src/client/audit/findings.js";
+import { KeyHistory } from "../../../src/client/audit/key-history.js";
 import type { Mark } from "../../../src/client/audit/positions.js";
+import type { Verdict } from "../../../src/client/audit/recombine.js";
+import type { Signing } from "../../../src/client/audit/signing.js";
 import { keptStreams, type KeptStream } from "../../../src/client/audit/sources.js";
 import { replayHistory, type VerifyOptions } from "../../../src/client/audit/verify.js";
+import type { StoredMessage } from "../../../src/streams/envelope.js";
+import { readKeyEvent } from "../../../src/streams/open.js";
 import { memoryHistory } from "./audited.js";
 import { honestHistory, HistoryBuilder, type Stored, type Streams } from "./history.js";
 
@@ -34,10 +39,21 @@ export function twoSessions(): HistoryBuilder {
   return made;
 }
 
+/** All that was verified, without the places that the server gave it; each list sorted. */
+export interface Facts {
+  /** Hashes, each once. */
+  readonly messages: readonly string[];
+  /** With their verdicts. */
+  readonly signings: readonly string[];
+  /** The state that each key is in. */
+  readonly keys: readonly string[];
+}
+
 export interface Outcome {
   readonly codes: readonly FindingCode[];
-  /** All that was verified, without the places that the server gave it. */
-  readonly facts: unknown;
+  /** Who is said to have done what. */
+  readonly findings: readonly string[];
+  readonly facts: Facts;
   readonly mark: Mark | undefined;
 }
 
@@ -49,32 +65,48 @@ export async function outcome(streams: Streams, options: VerifyOptions = {}): Pr
     signings: true,
     onMark: (made) => (mark = made),
   });
-  const items: AuditItem[] = [];
-  let step = await run.next();
-  for (; step.done !== true; step = await run.next()) items.push(step.value);
-  const { keys, sessions, requests, results, signaturesValid, chainHeads } = step.value;
-  const codes = items.flatMap((item) =>
-    item.type === "finding" && item.finding.severity === "finding" ? [item.finding.code] : [],
+  const findings: Finding[] = [];
+  const messages: StoredMessage[] = [];
+  const signings: string[] = [];
+  for await (const item of run) {
+    if (item.type === "event") messages.push(item.event.message);
+    else if (item.type === "signing") signings.push(tellSigning(item.signing, item.verdict));
+    else if (item.finding.severity === "finding") findings.push(item.finding);
+  }
+  const told = findings.map(({ code, node, client, key, rid }) =>
+    JSON.stringify([code, node, client, key, rid]),
   );
-  const signings = items.flatMap((item) => (item.type === "signing" ? [item] : []));
-  const facts = {
-    counts: { keys, sessions, requests, results, signaturesValid },
-    chainHeads,
-    messages: items
-      .flatMap((item) => (item.type === "event" ? [item.event.message.hash] : []))
-      .toSorted(),
-    signings: signings
-      .map(({ signing: { attempts, answers, closing }, verdict }) =>
-        JSON.stringify([
-          attempts.map(({ hash }) => hash),
-          answers.map(({ hash }) => hash).toSorted(),
-          closing?.hash,
-          verdict,
-        ]),
-      )
-      .toSorted(),
+  return {
+    codes: [...new Set(findings.map(({ code }) => code))].toSorted(),
+    findings: told.toSorted(),
+    facts: {
+      messages: [...new Set(messages.map(({ hash }) => hash))].toSorted(),
+      signings: signings.toSorted(),
+      keys: keysOf(messages),
+    },
+    mark,
   };
-  return { codes: [...new Set(codes)].toSorted(), facts, mark };
+}
+
+function tellSigning(
+  { attempts, answers, closing }: Signing,
+  verdict: Verdict | undefined,
+): string {
+  const answered = answers.map(({ hash }) => hash).toSorted();
+  return JSON.stringify([attempts.map(({ hash }) => hash), answered, closing?.hash, verdict]);
+}
+
+function keysOf(messages: readonly StoredMessage[]): string[] {
+  const keys = new KeyHistory(history.cluster, () => undefined);
+  const ids = new Set<string>();
+  for (const message of messages) {
+    if (message.stream !== "THSM_KEY") continue;
+    const body = readKeyEvent(message);
+    if (body === undefined) continue;
+    keys.add({ message, body });
+    ids.add(body.key);
+  }
+  return [...ids].toSorted().map((id) => inspect(keys.life(id), { depth: null, sorted: true }));
 }
 
 export function copy(of: HistoryBuilder = history): Streams {
