@@ -12,6 +12,8 @@ import { allBeats } from "../streams/subjects.js";
 /** A node beats every second. Its silence is counted in half seconds that this process was there to listen. */
 const listenMs = 500;
 const silentAfter = 7;
+/** Ten seconds later its absence is no hiccup: nobody waits long for it again. */
+const goneAfter = silentAfter + 20;
 const samples = 64;
 const firstPatienceMs = 2000;
 const leastPatienceMs = 250;
@@ -93,6 +95,11 @@ export class NodeHealth {
     const { silence = silentAfter } = this.#states.get(node) ?? {};
     // Before the first beat of anybody, silence says nothing.
     return !this.#heardAny || silence < silentAfter;
+  }
+
+  /** Nothing was heard of the node for so long that waiting for it is of no use. */
+  isGone(node: string): boolean {
+    return (this.#states.get(node)?.silence ?? goneAfter) >= goneAfter;
   }
 
   /** From now on the node is asked last, or like any other again. */

@@ -24,6 +24,11 @@ const maxInputBytes = 24 * 1024;
 const closeMs = 2000;
 /** A run ends by its own deadline and says who was silent; this is for calls that wait behind it. */
 const graceMs = 150;
+/**
+ * How long a call tries while it is known that no quorum is there. An application with many signatures to
+ * make would else wait its whole patience for each, and not even end when it is told to.
+ */
+const outageMs = 2000;
 const longestSalt = 64;
 
 type Wish = Pick<EncodingInput, "encoding" | "hash" | "data">;
@@ -90,7 +95,9 @@ export class Session implements SigningSession {
       const { bus } = this.#context;
       bus.identity.require();
       const record = await bus.keys.activeRecord(keyId, this.token);
-      return await run(record, bus.keys.group(record), { deadlineMs, call });
+      const soonMs = this.#isOutage(record) ? Date.now() + outageMs : deadlineMs;
+      const limits = { deadlineMs: Math.min(deadlineMs, soonMs), call };
+      return await run(record, bus.keys.group(record), limits);
     };
     try {
       return await within(start(), {
@@ -101,6 +108,13 @@ export class Session implements SigningSession {
     } finally {
       call.isOver = true;
     }
+  }
+
+  /** Whether so few of the key's nodes were heard of lately that they are no quorum. */
+  #isOutage({ proposal }: KeyRecord): boolean {
+    const { health } = this.#context.bus;
+    const present = proposal.parties.filter((node) => !health.isGone(node));
+    return present.length < proposal.threshold;
   }
 
   /** One input's turn with others of its kind: x^d of what the input encodes to. */
