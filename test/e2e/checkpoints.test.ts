@@ -120,6 +120,15 @@ describe("checkpoints of a real cluster", function () {
     expect(await ask(audit.keyId, "checkpoint", checkpointDigest(honest))).to.have.length(128);
   });
 
+  it("have a key that PKCS#11 shows as one that signs nothing", async () => {
+    const { code, text } = await cluster.pkcs11Tool("--list-objects", "--type", "privkey");
+    expect(code, text).to.equal(0);
+    const usage = (label: string): string =>
+      new RegExp(`label: +${label}\\n[^]*?Usage: *(.*)`).exec(text)?.[1] ?? expect.fail(text);
+    expect(usage("zsk")).to.contain("sign");
+    expect(usage("audit")).to.not.contain("sign");
+  });
+
   it("prove what they are over, also of an export", async () => {
     const inFile = (name: string): string => join(directory, name);
     const [monday, today] = [inFile("monday.checkpoint"), inFile("today.checkpoint")];
@@ -189,8 +198,10 @@ describe("checkpoints of a real cluster", function () {
 
   it("find the store put back to an earlier state, which nothing else shows to an auditor", async () => {
     await signSome(2);
-    await checkpoint("friday.checkpoint", 8, "--threshold", "audit");
     // The export is from before.
+    const exported = await readFile(cluster.path("export", "THSM_REQ.ndjson"), "utf8");
+    const before = exported.trimEnd().split("\n").length;
+    await checkpoint("friday.checkpoint", before + 1, "--threshold", "audit");
     const verify = ["audit", "verify", "--offline", cluster.path("export")];
     const alone = await cluster.thsm(...verify);
     expect(alone.code, alone.text).to.equal(0);
