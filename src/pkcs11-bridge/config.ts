@@ -56,6 +56,18 @@ export class DaemonConfig {
   @Max(4096)
   readonly maxConnections: number = 512;
 
+  /** More threads of one program than this that sign at once wait for each other. */
+  @IsInt()
+  @Min(1)
+  @Max(4096)
+  readonly maxConnectionsPerApplication: number = 128;
+
+  /** Calls of one program at a time; what is beyond waits in the daemon. */
+  @IsInt()
+  @Min(1)
+  @Max(4096)
+  readonly maxCallsPerApplication: number = 64;
+
   /**
    * Keys that programs generate may sign SHA-1 digests too. For programs that test an HSM with
    * SHA-1 (ods-hsmspeed, ods-hsmutil test), and nothing else.

@@ -38,18 +38,14 @@ export interface Services {
   readonly stop: AbortSignal;
   readonly log: Logger;
   countMalformed(): number;
-}
-
-/** What a peer is told after its hello: come in, come back later (`busy`), or never (`refused`). */
-export interface Welcome {
-  readonly greeting: Exclude<Greeting, "version">;
-  readonly reason?: string;
+  /** The limit that forbids the application of this hello one more connection. */
+  crowding(hello: Hello): string | undefined;
 }
 
 export class Connection {
   readonly #socket: Socket;
   readonly #services: Services;
-  readonly #welcome: Welcome;
+  readonly #stranger: string | undefined;
   readonly #frames = new FrameReader();
   #frameTimer: NodeJS.Timeout | undefined;
   #hello: Hello | undefined;
@@ -57,10 +53,11 @@ export class Connection {
   #isBusy = false;
   #isClosing = false;
 
-  constructor(socket: Socket, services: Services, welcome: Welcome) {
+  /** With `stranger`, why not, the peer may never come in. */
+  constructor(socket: Socket, services: Services, stranger: string | undefined) {
     this.#socket = socket;
     this.#services = services;
-    this.#welcome = welcome;
+    this.#stranger = stranger;
     this.#limitFrame(true);
     socket.on("data", (chunk: Buffer) => this.#receive(chunk));
     socket.on("error", () => socket.destroy());
@@ -115,13 +112,20 @@ export class Connection {
 
   #greet(hello: Hello): void {
     this.#hello = hello;
+    const limit = this.#services.crowding(hello);
     if (hello.version !== protocolVersion) {
       this.#services.log.warn({ version: hello.version }, "module of another protocol version");
       this.#refuse("version");
-    } else if (this.#welcome.greeting !== "welcome") {
-      const { greeting, reason } = this.#welcome;
-      this.#services.log.warn({ program: hello.program, reason }, "connection refused");
-      this.#refuse(greeting);
+    } else if (this.#stranger !== undefined) {
+      const facts = { program: hello.program, reason: this.#stranger };
+      this.#services.log.warn(facts, "connection refused");
+      this.#refuse("refused");
+    } else if (limit !== undefined) {
+      const known = this.#services.applications.find(hello);
+      const facts = { program: hello.program, pid: hello.pid, limit };
+      if (known === undefined) this.#services.log.warn(facts, "too many connections");
+      else known.noteLimit(limit);
+      this.#refuse("busy");
     } else {
       this.#application = this.#services.applications.attach(hello);
       this.#socket.write(frame(encodeWelcome("welcome")));
@@ -144,7 +148,7 @@ export class Connection {
     const timer = setInterval(() => this.#reply(request, "working", ckr.OK), signOfLifeMs);
     const startedAt = performance.now();
     try {
-      const body = await run(this.#context(request, application));
+      const body = await this.#inTurn(request, run, application);
       this.#reply(request, "final", ckr.OK, body);
       const milliseconds = Math.round(performance.now() - startedAt);
       application.log.debug({ op: name, milliseconds }, "call answered");
@@ -157,12 +161,28 @@ export class Connection {
     }
   }
 
-  #context(request: Request, application: Application): CallContext {
+  /** One application's many calls take turns, so that another's do not stand behind all of them. */
+  async #inTurn(request: Request, run: Call, application: Application): Promise<Uint8Array> {
+    const { turns } = application;
+    const arrivedAt = performance.now();
+    const allowedMs = Math.min(Math.max(request.timeoutMs, 1), maxTimeoutMs);
+    if (turns.isFull) application.noteLimit("maxCallsPerApplication");
+    await turns.take(allowedMs);
+    try {
+      // Nobody waits for the answer any more: the turn is for those who do.
+      if (this.#socket.destroyed) throw new HsmError("ERR_ABORTED", "the application hung up");
+      const timeoutMs = Math.max(allowedMs - (performance.now() - arrivedAt), 1);
+      return await run(this.#context(application, timeoutMs));
+    } finally {
+      turns.release();
+    }
+  }
+
+  #context(application: Application, timeoutMs: number): CallContext {
     const client = this.#services.client();
     if (client === undefined) {
       throw new HsmError("ERR_BROKER_UNREACHABLE", "not connected to the cluster yet");
     }
-    const timeoutMs = Math.min(Math.max(request.timeoutMs, 1), maxTimeoutMs);
     return { application, client, options: { timeoutMs, signal: this.#services.stop } };
   }
 

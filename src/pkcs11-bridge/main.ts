@@ -24,6 +24,8 @@ The configuration, with what is needed and the defaults of the rest:
   socketMode = "0600"                 "0660": everybody in the socket's group
   peers = []                          users beside root and the daemon's; "modes": as the socket's modes say
   maxConnections = 512                one for each thread that signs, all applications together
+  maxConnectionsPerApplication = 128  of one program; the last quarter of all is for newcomers
+  maxCallsPerApplication = 64         of one program at a time; what is beyond waits
   allowSha1 = false                   keys that applications generate sign SHA-1 digests too
   logLevel = "info"                   debug, info, warn, error, silent
 
@@ -48,6 +50,8 @@ async function serve(path: string): Promise<void> {
     socketMode: Number.parseInt(config.socketMode, 8),
     peers: config.peers,
     maxConnections: config.maxConnections,
+    maxConnectionsPerApplication: config.maxConnectionsPerApplication,
+    maxCallsPerApplication: config.maxCallsPerApplication,
     allowSha1: config.allowSha1,
     ...(inherited === undefined ? {} : { inherited }),
     log,

@@ -6,13 +6,14 @@ import { dirname } from "node:path";
 import { requireSafeDirectory, type HsmClient } from "../client/index.js";
 import { HsmError } from "../errors.js";
 import type { Logger } from "../log.js";
-import { Applications } from "./application.js";
-import { Connection, type Welcome } from "./connection.js";
+import { Applications, type ApplicationLimits } from "./application.js";
+import { Connection } from "./connection.js";
 import { Handler } from "./handlers.js";
 import { KeyDirectory } from "./key-directory.js";
 import { peerCheck, requirePeers, type PeerCheck } from "./peers.js";
+import type { Hello } from "./rpc/messages.js";
 
-export interface ServerOptions {
+export interface ServerOptions extends ApplicationLimits {
   readonly socketPath: string;
   /** Permission bits of the socket. */
   readonly socketMode: number;
@@ -49,7 +50,7 @@ export class Pkcs11Server {
     this.#options = options;
     // Every call under way listens to it.
     setMaxListeners(0, this.#stop.signal);
-    this.#applications = new Applications(options.log);
+    this.#applications = new Applications(options, options.log);
     this.#services = {
       applications: this.#applications,
       handler: new Handler(this.#applications, new KeyDirectory(), options.allowSha1 === true),
@@ -57,6 +58,7 @@ export class Pkcs11Server {
       stop: this.#stop.signal,
       log: options.log,
       countMalformed: () => ++this.#malformed,
+      crowding: (hello) => this.#crowding(hello),
     };
     this.#server = createServer((socket) => this.#accept(socket));
   }
@@ -125,17 +127,21 @@ export class Pkcs11Server {
     });
   }
 
-  #welcome(socket: Socket): Welcome {
-    const stranger = this.#checkPeer(socket);
-    if (stranger !== undefined) return { greeting: "refused", reason: stranger };
-    if (this.#connections.size < this.#options.maxConnections) return { greeting: "welcome" };
-    return { greeting: "busy", reason: "too many connections" };
-  }
-
   #accept(socket: Socket): void {
-    const connection = new Connection(socket, this.#services, this.#welcome(socket));
+    const connection = new Connection(socket, this.#services, this.#checkPeer(socket));
     this.#connections.add(connection);
     socket.on("close", () => this.#connections.delete(connection));
+  }
+
+  /** The limit that forbids one more connection for this application, which is counted already. */
+  #crowding(hello: Hello): string | undefined {
+    const { maxConnections, maxConnectionsPerApplication } = this.#options;
+    const own = this.#applications.find(hello)?.sockets ?? 0;
+    const total = this.#connections.size;
+    if (own >= maxConnectionsPerApplication) return "maxConnectionsPerApplication";
+    // The last quarter is for applications that have none yet.
+    const limit = own === 0 ? maxConnections : Math.ceil(maxConnections * 0.75);
+    return total > limit ? "maxConnections" : undefined;
   }
 }
 

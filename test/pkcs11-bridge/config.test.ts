@@ -23,6 +23,8 @@ describe("the daemon's configuration", () => {
       socketMode: "0600",
       logLevel: "info",
       maxConnections: 512,
+      maxConnectionsPerApplication: 128,
+      maxCallsPerApplication: 64,
     });
   });
 
@@ -33,6 +35,8 @@ describe("the daemon's configuration", () => {
     "a mode that is not octal": `${good}socketMode = "0699"\n`,
     "an unknown level": `${good}logLevel = "loud"\n`,
     "no connections": `${good}maxConnections = 0\n`,
+    "no connection for an application": `${good}maxConnectionsPerApplication = 0\n`,
+    "no calls": `${good}maxCallsPerApplication = 0\n`,
     "a typo": `${good}sockett = "/s"\n`,
     "no TOML": "client: c\n",
   })) {

@@ -13,6 +13,7 @@ export interface FakeDaemonOptions extends FakeOptions {
   readonly peers?: readonly string[];
   /** Whether systemd listens. */
   readonly isInherited?: boolean;
+  readonly maxConnectionsPerApplication?: number;
 }
 
 const options = JSON.parse(process.argv[2] ?? "{}") as FakeDaemonOptions;
@@ -25,6 +26,8 @@ await runDaemon({
   peers: options.peers ?? [],
   socketMode: options.socketMode ?? 0o600,
   maxConnections: 512,
+  maxConnectionsPerApplication: options.maxConnectionsPerApplication ?? 128,
+  maxCallsPerApplication: 64,
   log: createLogger("fake-daemon", "silent"),
   signal: stop.signal,
   connect: async () => new FakeClient(options),

@@ -53,6 +53,8 @@ describe("the daemon", () => {
       socketMode: 0o660,
       peers: [],
       maxConnections: 20,
+      maxConnectionsPerApplication: 15,
+      maxCallsPerApplication: 12,
       drainMs: 300,
       log: lines.log,
       client: () => (isConnected ? client : undefined),
@@ -355,7 +357,8 @@ describe("the daemon", () => {
       expect((await module.receive())?.[4]).to.equal(0);
     });
 
-    it("lists more keys than fit a frame, page by page", async () => {
+    it("lists more keys than fit a frame, page by page", async function () {
+      this.timeout(60_000);
       const module = await open();
       const { keyId } = await client.generateKey({ token: "dns", label: "key", modulusBits: 1024 });
       const [key] = await client.keys("dns");

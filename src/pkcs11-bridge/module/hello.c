@@ -45,6 +45,7 @@ static enum greeting judge(const uint8_t *frame, size_t size)
   if (!reader_done(&reader) || memcmp(greeting, magic, sizeof magic) != 0) return incompatible(0);
   if (version != VERSION || status == STATUS_VERSION) return incompatible(version);
   if (status == STATUS_REFUSED) return refused();
+  if (status == STATUS_BUSY) return GREETING_BUSY;
   return status == STATUS_WELCOME ? GREETING_WELCOME : GREETING_NONE;
 }
 

@@ -9,7 +9,7 @@ enum { HELLO_APPLICATION_SIZE = 16 };
 /* A daemon that is silent for this long is taken for dead: it sends a sign of life each second. */
 enum { SILENCE_MS = 10000 };
 
-enum greeting { GREETING_WELCOME, GREETING_NONE, GREETING_INCOMPATIBLE };
+enum greeting { GREETING_WELCOME, GREETING_NONE, GREETING_BUSY, GREETING_INCOMPATIBLE };
 
 enum greeting hello(int fd, const uint8_t application[HELLO_APPLICATION_SIZE], int64_t deadline);
 

@@ -178,6 +178,7 @@ enum acquired pool_acquire(uint64_t generation, int64_t deadline, struct connect
   pool_discard(connection);
   if (closed) return ACQUIRE_CLOSED;
   if (connected == IO_DENIED) return ACQUIRE_DENIED;
+  if (greeting == GREETING_BUSY) return ACQUIRE_BUSY;
   return greeting == GREETING_INCOMPATIBLE ? ACQUIRE_INCOMPATIBLE : ACQUIRE_UNREACHABLE;
 }
 

@@ -11,6 +11,7 @@
 enum acquired {
   ACQUIRED,
   ACQUIRE_UNREACHABLE,  /* nobody answers, or nothing is free: try again later */
+  ACQUIRE_BUSY,         /* the daemon takes no more connections, from us or from anybody */
   ACQUIRE_DENIED,       /* this process may not connect to the socket */
   ACQUIRE_INCOMPATIBLE, /* somebody answers who does not speak this protocol version */
   ACQUIRE_CLOSED        /* C_Finalize was called in the meantime */

@@ -119,11 +119,19 @@ static CK_RV denied(void)
   return CKR_DEVICE_ERROR;
 }
 
+static CK_RV full(void)
+{
+  log_line("the daemon takes no more connections: see maxConnectionsPerApplication and maxConnections "
+           "in pkcs11d.toml");
+  return CKR_DEVICE_MEMORY;
+}
+
 CK_RV rpc_call(uint64_t generation, struct call *call, struct reply *reply)
 {
   int64_t deadline = clock_now() + call->timeout_ms;
   int64_t delay = DELAY_FIRST_MS;
   int64_t denied_since = 0;
+  bool is_full = false;
   *reply = (struct reply){0};
   call->resent = false;
 
@@ -148,9 +156,12 @@ CK_RV rpc_call(uint64_t generation, struct call *call, struct reply *reply)
       /* A pooled socket of a daemon that is gone says nothing about the new daemon. */
       if (outcome == BROKEN && connection.reused && !call->once) continue;
     }
-    if (call->once) return CKR_DEVICE_ERROR;
-    note_outage(call, acquired == ACQUIRED ? 0 : connection.error);
     int64_t left = deadline - clock_now();
+    /* The last try has no time left for a hello: the one before knows why. */
+    if (left > 0) is_full = acquired == ACQUIRE_BUSY;
+    if (is_full && (left <= 0 || call->once)) return full();
+    if (call->once) return CKR_DEVICE_ERROR;
+    if (!is_full) note_outage(call, acquired == ACQUIRED ? 0 : connection.error);
     if (left <= 0) {
       log_line("no answer within %u s: operation %d failed", call->timeout_ms / 1000, (int)call->op);
       return CKR_DEVICE_ERROR;
