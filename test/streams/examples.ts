@@ -15,6 +15,8 @@ export interface Example {
 }
 
 const keySubject = `thsm.v1.key.${key}`;
+const objectSubject = `thsm.v1.key.object.alice.zones.${key}`;
+const ofObject = { version: 1, object: key, client: "alice", token: "zones", time };
 const clientAudit = `thsm.v1.audit.client.alice.${id}`;
 
 export const examples: Readonly<Record<string, Example>> = {
@@ -121,6 +123,31 @@ export const examples: Readonly<Record<string, Example>> = {
   },
   abandoned: { subject: keySubject, body: { ...byClient, type: "abandoned", reason: "silence" } },
   destroyed: { subject: keySubject, body: { ...byClient, type: "destroyed", reason: "rolled" } },
+  relabelled: {
+    subject: keySubject,
+    body: { ...byClient, type: "relabelled", label: "other", id: "0a0b" },
+  },
+  "object-stored": {
+    subject: objectSubject,
+    body: {
+      ...ofObject,
+      type: "object-stored",
+      class: "certificate",
+      label: "www",
+      id: "0a0b",
+      value: "AAAA",
+      subject: "AAAA",
+      issuer: "AAAA",
+      serialNumber: "AAAA",
+      application: "AAAA",
+      objectId: "AAAA",
+    },
+  },
+  "object-relabelled": {
+    subject: objectSubject,
+    body: { ...ofObject, type: "object-relabelled", label: "other", id: "0c" },
+  },
+  "object-removed": { subject: objectSubject, body: { ...ofObject, type: "object-removed" } },
   deal: {
     subject: `thsm.v1.deal.n1.${key}`,
     body: {

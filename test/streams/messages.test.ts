@@ -88,6 +88,17 @@ const hostile = [
 ];
 /** Texts for people, where anything short goes. */
 const free = new Set(["label", "reason", "application", "text", "note"]);
+const attributes = ["subject", "issuer", "serialNumber", "application", "objectId"];
+const absent: Readonly<Record<string, readonly string[]>> = {
+  misbehaviour: ["party", "key", "rid", "messages"],
+  relabelled: ["label", "id"],
+  "object-stored": attributes,
+  "object-relabelled": ["label", "id"],
+};
+const empty: Readonly<Record<string, readonly string[]>> = {
+  "object-stored": ["id", "value", ...attributes],
+  "object-relabelled": ["id"],
+};
 
 describe("messages", () => {
   for (const [name, example] of Object.entries(examples)) {
@@ -109,13 +120,13 @@ describe("messages", () => {
         const optional = ["salts", "hash", "of", "proofs", "culprits", "evidence", "code"];
         for (const field of Object.keys(example.body)) {
           const { [field]: _, ...rest } = example.body;
-          const isOptional =
-            name === "misbehaviour" && ["party", "key", "rid", "messages"].includes(field);
           const mayLack =
-            isOptional || [...optional, "reason", "maxInputs", "version", "type"].includes(field);
+            absent[name]?.includes(field) === true ||
+            [...optional, "reason", "maxInputs", "version", "type"].includes(field);
           if (!mayLack) await refused(rest);
           for (const value of hostile) {
             if (free.has(field) && typeof value === "string" && value.length < 200) continue;
+            if (value === "" && empty[name]?.includes(field) === true) continue;
             await refused({ ...example.body, [field]: value });
           }
         }
