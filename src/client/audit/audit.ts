@@ -215,9 +215,9 @@ export class Audit {
     return settled;
   }
 
-  /** Whether an earlier audit verified the entry's signature. */
-  isKnown({ stream, entry }: Opened): boolean {
-    return this.#positions?.isKnown(stream, entry.seq) === true;
+  /** Whether an earlier audit verified the entry's signature. Asked once for each entry, in order. */
+  takeKnown({ stream, entry }: Opened): boolean {
+    return this.#positions?.takeKnown(stream, entry.seq) === true;
   }
 
   see(opened: Opened, hasTrueClaim: boolean): void {

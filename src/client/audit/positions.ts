@@ -29,6 +29,7 @@ export class Positions {
   readonly #before: Mark | undefined;
   readonly #report: Report;
   readonly #seqs = byStream(() => 0);
+  readonly #taken = byStream(() => 0);
   readonly #digests = byStream(() => start);
   readonly #again: Record<KeptStream, ReadonlySet<number>>;
 
@@ -44,7 +45,7 @@ export class Positions {
     if (end !== undefined && this.#seqs[stream] < end.seq && entry.seq > end.seq) {
       this.#differs(stream, entry.seq, `entry ${end.seq} is missing`);
     }
-    // Behind its place an entry would pass for one that was verified.
+    // It has the number of one that was verified, and is another.
     if (end !== undefined && entry.seq <= this.#seqs[stream]) {
       this.#differs(
         stream,
@@ -59,6 +60,13 @@ export class Positions {
     if (entry.seq === end?.seq && digest !== end.digest) {
       this.#differs(stream, entry.seq, `its entries up to ${end.seq} are not the same`);
     }
+  }
+
+  /** `isKnown`, for every entry in the stream's order: what comes behind its place was not there. */
+  takeKnown(stream: KeptStream, seq: number): boolean {
+    const isInOrder = seq > this.#taken[stream];
+    this.#taken[stream] = Math.max(seq, this.#taken[stream]);
+    return isInOrder && this.isKnown(stream, seq);
   }
 
   /** Whether the last audit saw this entry and found its signature to hold. */

@@ -95,6 +95,8 @@ class Run {
   readonly #arithmetic: Arithmetic;
   readonly #opened: {
     readonly batch: readonly Opened[];
+    /** Whose signatures an earlier audit verified. */
+    readonly known: readonly boolean[];
     readonly signed: boolean[] | Promise<boolean[]>;
   }[] = [];
   readonly #judged: {
@@ -111,10 +113,11 @@ class Run {
   }
 
   async take(batch: readonly Opened[]): Promise<void> {
+    const known = batch.map((opened) => this.#audit.takeKnown(opened));
     const signed = this.#arithmetic.verify(
-      batch.map((opened) => (this.#audit.isKnown(opened) ? undefined : opened.claim)),
+      batch.map(({ claim }, index) => (known[index] === true ? undefined : claim)),
     );
-    this.#opened.push({ batch, signed: handled(signed) });
+    this.#opened.push({ batch, known, signed: handled(signed) });
     while (this.#opened.length > this.#arithmetic.depth) await this.#see();
   }
 
@@ -131,7 +134,7 @@ class Run {
     if (next === undefined) return;
     const signed = await next.signed;
     for (const [index, opened] of next.batch.entries()) {
-      this.#audit.see(opened, signed[index] === true || this.#audit.isKnown(opened));
+      this.#audit.see(opened, signed[index] === true || next.known[index] === true);
     }
     this.#collect();
     while (this.#judged.length > this.#arithmetic.depth) await this.#conclude();

@@ -61,7 +61,8 @@ describe("an audit that goes on from a bookmark", () => {
     if (first === undefined || second === undefined) throw new RangeError("empty");
     const payload = Buffer.concat([first.payload, Buffer.from(" ")]);
     THSM_AUDIT.push({ ...first, payload, seq: second.seq });
-    const { findings } = await marked(history, { bookmark: mark });
+    const { codes, findings } = await marked(history, { bookmark: mark });
+    expect(codes).to.include("AUDIT_BAD_SIGNATURE");
     const [finding] = findings.filter(({ code }) => code === "AUDIT_ROLLED_BACK");
     expect(finding).to.include({ stream: "THSM_AUDIT" });
     expect(finding?.text).to.include("entry 2 is stored behind entry ");
