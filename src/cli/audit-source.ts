@@ -82,11 +82,11 @@ export function withSource(command: Command): Command {
     .option("--with <dir...>", "exports from before rotations, oldest first, as well");
 }
 
-/** Opens the history that the flags name; for a stopped development cluster starts its NATS. */
-export async function withHistory(
-  flags: SourceFlags,
-  action: (history: OpenHistory) => Promise<void>,
-): Promise<void> {
+/** @throws HsmError `ERR_INVALID_CONFIG` when neither flags nor environment say */
+export function whose(flags: Pick<SourceFlags, "auditor" | "dir">): {
+  readonly configFile: string;
+  readonly dir: string | undefined;
+} {
   const dir = flags.dir ?? (flags.auditor === undefined ? process.env["THSM_DIR"] : undefined);
   const configFile =
     flags.auditor ??
@@ -97,6 +97,15 @@ export async function withHistory(
       "say whose history: --auditor auditor.toml, or --dir of a development cluster",
     );
   }
+  return { configFile, dir };
+}
+
+/** Opens the history that the flags name; for a stopped development cluster starts its NATS. */
+export async function withHistory(
+  flags: SourceFlags,
+  action: (history: OpenHistory) => Promise<void>,
+): Promise<void> {
+  const { dir, configFile } = whose(flags);
   const processes = dir === undefined ? undefined : new Processes(resolve(dir));
   let isStarted = false;
   try {

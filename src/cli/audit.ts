@@ -16,6 +16,7 @@ import { addExplainCommand } from "./audit-explain.js";
 import { addExportCommands } from "./audit-export.js";
 import { addListCommand } from "./audit-list.js";
 import { addProofCommands } from "./audit-prove.js";
+import { addTailCommand } from "./audit-tail.js";
 import { addZoneCommand } from "./audit-zone.js";
 import { addRotateCommand } from "./audit-rotate.js";
 import { addReportCommand } from "./audit-report.js";
@@ -145,5 +146,6 @@ Exit code: 0 the node is proven guilty, 3 it is not, 2 the file could not be rea
   addExplainCommand(program, audit);
   addZoneCommand(program, audit);
   addListCommand(program, audit);
+  addTailCommand(program, audit);
   addReportCommand(program, audit);
 }

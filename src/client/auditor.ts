@@ -72,8 +72,7 @@ export async function openHistory(options: AuditOptions): Promise<OpenHistory> {
 
 async function openSource(options: AuditOptions): Promise<OpenHistory> {
   const { configFile, exportDir, server, log = silentLogger } = options;
-  const { config, cluster } = await readAuditor(configFile);
-  const at = (path: string): string => resolve(dirname(configFile), path);
+  const { config, cluster, at } = await readAuditor(configFile);
   const bookmark = (path: string): Promise<OpenBookmark> =>
     openBookmark(
       path,
@@ -88,8 +87,27 @@ async function openSource(options: AuditOptions): Promise<OpenHistory> {
     const scratch = await connectScratch(server);
     return { source: liveHistory(scratch), cluster, bookmark, close: () => scratch.close() };
   }
+  const connection = await connectAuditor({ config, cluster, at }, log);
+  const source = liveHistory(connection);
+  return { source, cluster, bookmark, close: () => connection.close() };
+}
+
+/** The streams themselves, for as long as somebody looks at them. */
+export interface LiveStreams {
+  readonly connection: NatsConnection;
+  readonly cluster: Cluster;
+}
+
+/** @throws HsmError `ERR_INVALID_CONFIG`, `ERR_UNTRUSTED_FILE`, `ERR_BROKER_UNREACHABLE` */
+export async function openLive(configFile: string): Promise<LiveStreams> {
+  const auditor = await readAuditor(configFile);
+  const connection = await connectAuditor(auditor, silentLogger);
+  return { connection, cluster: auditor.cluster };
+}
+
+function connectAuditor({ config, cluster, at }: Auditor, log: Logger): Promise<NatsConnection> {
   const { tlsCert, tlsKey } = config;
-  const connection = await connectBus({
+  return connectBus({
     servers: cluster.servers,
     name: config.name,
     loginFile: at(config.loginFile),
@@ -97,8 +115,6 @@ async function openSource(options: AuditOptions): Promise<OpenHistory> {
     log,
     timeoutMs: connectMs,
   });
-  const source = liveHistory(connection);
-  return { source, cluster, bookmark, close: () => connection.close() };
 }
 
 /** A server without members and permissions, for study. @throws HsmError `ERR_BROKER_UNREACHABLE` */
@@ -128,12 +144,20 @@ async function openBookmark(
   };
 }
 
-async function readAuditor(path: string): Promise<{ config: AuditorConfig; cluster: Cluster }> {
+interface Auditor {
+  readonly config: AuditorConfig;
+  readonly cluster: Cluster;
+  /** A path that auditor.toml names. */
+  readonly at: (path: string) => string;
+}
+
+async function readAuditor(path: string): Promise<Auditor> {
   let config;
   try {
     config = validated(AuditorConfig, parse(await readFile(path, "utf8")), "ERR_INVALID_CONFIG");
   } catch (cause) {
     throw new HsmError("ERR_INVALID_CONFIG", `${path}: ${describeError(cause)}`, { cause });
   }
-  return { config, cluster: await readCluster(resolve(dirname(path), config.cluster)) };
+  const at = (name: string): string => resolve(dirname(path), name);
+  return { config, cluster: await readCluster(at(config.cluster)), at };
 }

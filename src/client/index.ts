@@ -18,8 +18,10 @@ export * from "./audit/index.js";
 export {
   connectScratch,
   openHistory,
+  openLive,
   type AuditOptions,
   type OpenBookmark,
+  type LiveStreams,
   type OpenHistory,
 } from "./auditor.js";
 export { defaultPolicy } from "./key-proposal.js";

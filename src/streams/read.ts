@@ -85,6 +85,12 @@ export class StreamReader {
     return entryOf(stream, reply);
   }
 
+  /** The first entry on a subject or wildcard from number `from` on. */
+  async nextEntry(stream: StreamName, subject: string, from = 1): Promise<Entry | undefined> {
+    const query = { seq: from, next_by_subj: subject };
+    return entryOf(stream, await this.#get(`$JS.API.DIRECT.GET.${stream}`, query));
+  }
+
   /** Sequence number of the last message on a subject or wildcard, 0 when there is none. */
   async lastSeq(stream: StreamName, filter: string): Promise<number> {
     const reply = await this.#get(`$JS.API.DIRECT.GET.${stream}`, { last_by_subj: filter });

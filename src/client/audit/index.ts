@@ -55,3 +55,5 @@ export {
 } from "./zone.js";
 export { joinedHistory } from "./joined.js";
 export { letGo, planCuts, type Cut, type KeepOptions } from "./rotate.js";
+export { formatTailLine, type TailLine } from "./tail-line.js";
+export { tailHistory, type TailFilter, type TailOptions } from "./tail.js";

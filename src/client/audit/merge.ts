@@ -18,7 +18,7 @@ interface Reader {
 
 /** Every entry of the streams, each stream's in its own order. */
 export async function* merge(
-  source: HistorySource,
+  source: Pick<HistorySource, "entries">,
   streams: readonly KeptStream[],
 ): AsyncGenerator<StreamEntry> {
   const readers: Reader[] = streams.map((stream) => ({
