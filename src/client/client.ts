@@ -265,7 +265,7 @@ export class Client implements HsmClient {
     this.#prepared.delete(modulusBits);
     const dealer = prepared?.isAlive === true ? prepared : new Dealer(modulusBits);
     const limits = [
-      AbortSignal.timeout(Math.max(1, deadlineMs - Date.now())),
+      AbortSignal.timeout(Math.max(1, Math.ceil(deadlineMs - Date.now()))),
       this.#closing.signal,
       ...(options.signal === undefined ? [] : [options.signal]),
     ];

@@ -35,7 +35,7 @@ export async function destroyKey(
   } else if (state !== "destroyed") {
     throw new HsmError("ERR_KEY_NOT_ACTIVE", `key ${keyId} is ${state}`);
   }
-  const limit = AbortSignal.timeout(Math.min(waitMs, left(), longestMs));
+  const limit = AbortSignal.timeout(Math.ceil(Math.min(waitMs, left(), longestMs)));
   let told = -1;
   const isOver = (one: KeyRecord | undefined): true | undefined => {
     if (one?.state !== "destroyed") return undefined;

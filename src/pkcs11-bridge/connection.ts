@@ -171,7 +171,7 @@ export class Connection {
     try {
       // Nobody waits for the answer any more: the turn is for those who do.
       if (this.#socket.destroyed) throw new HsmError("ERR_ABORTED", "the application hung up");
-      const timeoutMs = Math.max(allowedMs - (performance.now() - arrivedAt), 1);
+      const timeoutMs = Math.max(Math.round(allowedMs - (performance.now() - arrivedAt)), 1);
       return await run(this.#context(application, timeoutMs));
     } finally {
       turns.release();

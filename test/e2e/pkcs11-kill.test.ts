@@ -82,6 +82,7 @@ describe("programs above the PKCS#11 module", function () {
   });
 
   it("end soon after a SIGTERM while the cluster is gone and signatures are wanted", async () => {
+    writeOpendnssecConf(cluster);
     await knot.stop();
     // As installed.
     delete cluster.env["THSM_PKCS11_TIMEOUT"];
@@ -97,15 +98,14 @@ describe("programs above the PKCS#11 module", function () {
     await knot.stop();
     // Knot.stop() would have killed it after 20 s.
     expect(Date.now() - startedAt).to.be.below(15_000);
+    // It waits for the cluster a moment, too.
+    const sign = ["--sign", "--mechanism", "SHA256-RSA-PKCS", "-i", cluster.path("conf.xml")];
+    const access = ["--module", cluster.module, "--token-label", "dns", "--pin", cluster.pin];
     const tool = cluster.adopt(
-      spawn(
-        "pkcs11-tool",
-        ["--module", cluster.module, "--token-label", "dns", "--login", "--pin", cluster.pin, "-O"],
-        { env: cluster.env, stdio: "ignore" },
-      ),
+      spawn("pkcs11-tool", [...access, ...sign], { env: cluster.env, stdio: "ignore" }),
     );
-    await sleep(500);
     const toolEnded = once(tool, "exit");
+    await sleep(500);
     tool.kill("SIGTERM");
     await toolEnded;
     expect(tool.signalCode).to.equal("SIGTERM");
