@@ -129,7 +129,8 @@ export class Cluster {
     readonly tlsKey?: string | undefined;
   }): { caFile: string; certFile: string; keyFile: string } | undefined {
     const isEncrypted = this.servers.some((server) => server.startsWith("tls:"));
-    if (!isEncrypted && this.tlsCa === undefined) return undefined;
+    const isWanted = isEncrypted || this.tlsCa !== undefined || own.tlsCert !== undefined;
+    if (!isWanted) return undefined;
     const { tlsCert: certFile, tlsKey: keyFile } = own;
     if (this.tlsCa !== undefined && certFile !== undefined && keyFile !== undefined) {
       return { caFile: this.tlsCa, certFile, keyFile };

@@ -72,7 +72,6 @@ export class Pkcs11Server {
     // Before anything listens: a server that listens keeps its process alive.
     requirePeers(peers);
     if (inherited !== undefined) {
-      this.#checkPeer = await peerCheck(peers, socketPath);
       await this.#adopt(inherited);
       log.info({ socket: socketPath, inherited }, "listening");
       return;
@@ -121,6 +120,8 @@ export class Pkcs11Server {
           `${socketPath}: make ListenStream= of the socket unit and "socket" the same`,
       );
     }
+    // It asks for the socket's group: only now is this the socket.
+    this.#checkPeer = await peerCheck(this.#options.peers, socketPath);
     await new Promise<void>((resolve, reject) => {
       this.#server.once("error", reject);
       this.#server.listen({ fd }, resolve);
