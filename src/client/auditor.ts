@@ -1,32 +1,22 @@
 /** @module auditor.toml, and an auditor's connection: reads everything that is kept, writes nothing. */
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { Equals, IsOptional, IsString, Matches } from "class-validator";
 import { connect, type NatsConnection } from "nats";
 import { parse } from "smol-toml";
 import { describeError, HsmError } from "../errors.js";
 import { readCluster, type Cluster } from "../identity/cluster.js";
-import { memberName } from "../identity/names.js";
 import { silentLogger, type Logger } from "../log.js";
 import { validated } from "../validate.js";
-import { connectBus } from "../streams/connection.js";
 import { readIdentityFile } from "../identity/identity-file.js";
 import { readBookmark, writeBookmark, type Bookkeeper } from "./audit/bookmark.js";
 import type { Mark } from "./audit/positions.js";
 import { exportedHistory } from "./audit/ndjson.js";
 import { joinedHistory } from "./audit/joined.js";
 import { liveHistory, type HistorySource } from "./audit/sources.js";
+import { connectMember, MemberConfig, type MemberFile } from "./member.js";
 
-class AuditorConfig {
-  @Equals(1) readonly version!: number;
-  @Matches(memberName) readonly name!: string;
-  @IsString() readonly cluster!: string;
-  @IsString() readonly loginFile!: string;
-  /** Signs bookmarks. Default: identity.json beside auditor.toml. */
-  @IsOptional() @IsString() readonly identityFile?: string;
-  @IsOptional() @IsString() readonly tlsCert?: string;
-  @IsOptional() @IsString() readonly tlsKey?: string;
-}
+/** `identityFile` signs bookmarks. Default: identity.json beside auditor.toml. */
+class AuditorConfig extends MemberConfig {}
 
 export interface AuditOptions {
   /** Path of auditor.toml. */
@@ -87,7 +77,7 @@ async function openSource(options: AuditOptions): Promise<OpenHistory> {
     const scratch = await connectScratch(server);
     return { source: liveHistory(scratch), cluster, bookmark, close: () => scratch.close() };
   }
-  const connection = await connectAuditor({ config, cluster, at }, log);
+  const connection = await connectMember({ config, cluster, at }, log);
   const source = liveHistory(connection);
   return { source, cluster, bookmark, close: () => connection.close() };
 }
@@ -101,20 +91,8 @@ export interface LiveStreams {
 /** @throws HsmError `ERR_INVALID_CONFIG`, `ERR_UNTRUSTED_FILE`, `ERR_BROKER_UNREACHABLE` */
 export async function openLive(configFile: string): Promise<LiveStreams> {
   const auditor = await readAuditor(configFile);
-  const connection = await connectAuditor(auditor, silentLogger);
+  const connection = await connectMember(auditor, silentLogger);
   return { connection, cluster: auditor.cluster };
-}
-
-function connectAuditor({ config, cluster, at }: Auditor, log: Logger): Promise<NatsConnection> {
-  const { tlsCert, tlsKey } = config;
-  return connectBus({
-    servers: cluster.servers,
-    name: config.name,
-    loginFile: at(config.loginFile),
-    tls: cluster.tlsOf({ tlsCert: tlsCert && at(tlsCert), tlsKey: tlsKey && at(tlsKey) }),
-    log,
-    timeoutMs: connectMs,
-  });
 }
 
 /** A server without members and permissions, for study. @throws HsmError `ERR_BROKER_UNREACHABLE` */
@@ -144,14 +122,7 @@ async function openBookmark(
   };
 }
 
-interface Auditor {
-  readonly config: AuditorConfig;
-  readonly cluster: Cluster;
-  /** A path that auditor.toml names. */
-  readonly at: (path: string) => string;
-}
-
-async function readAuditor(path: string): Promise<Auditor> {
+async function readAuditor(path: string): Promise<MemberFile> {
   let config;
   try {
     config = validated(AuditorConfig, parse(await readFile(path, "utf8")), "ERR_INVALID_CONFIG");

@@ -10,12 +10,12 @@ import { parse } from "smol-toml";
 import { describeError, HsmError } from "../errors.js";
 import { readCluster, type Cluster, type Role } from "../identity/cluster.js";
 import { memberName } from "../identity/names.js";
-import { silentLogger } from "../log.js";
+import { silentLogger, type Logger } from "../log.js";
 import { validated } from "../validate.js";
 import { connectBus } from "../streams/connection.js";
 
 /** What client.toml, operator.toml and auditor.toml have in common. */
-class MemberConfig {
+export class MemberConfig {
   @Equals(1) readonly version!: number;
   @Matches(memberName) readonly name!: string;
   @IsString() readonly cluster!: string;
@@ -44,18 +44,8 @@ export interface OpenMember {
 export async function openMember(configFile: string): Promise<OpenMember> {
   const { config, cluster, role } = await readMember(configFile);
   const at = (path: string): string => resolve(dirname(configFile), path);
-  const { name, loginFile, identityFile, tlsCert, tlsKey } = config;
-  const connection = await connectBus({
-    servers: cluster.servers,
-    name,
-    loginFile: at(loginFile),
-    tls: cluster.tlsOf({
-      tlsCert: tlsCert === undefined ? undefined : at(tlsCert),
-      tlsKey: tlsKey === undefined ? undefined : at(tlsKey),
-    }),
-    log: silentLogger,
-    timeoutMs: connectMs,
-  });
+  const { name, identityFile } = config;
+  const connection = await connectMember({ config, cluster, at }, silentLogger);
   return {
     name,
     role,
@@ -63,6 +53,30 @@ export async function openMember(configFile: string): Promise<OpenMember> {
     connection,
     identityFile: identityFile === undefined ? undefined : at(identityFile),
   };
+}
+
+/** A member's configuration, read. */
+export interface MemberFile {
+  readonly config: MemberConfig;
+  readonly cluster: Cluster;
+  /** A path that the file names. */
+  readonly at: (path: string) => string;
+}
+
+/** @throws HsmError `ERR_INVALID_CONFIG`, `ERR_UNTRUSTED_FILE`, `ERR_BROKER_UNREACHABLE` */
+export function connectMember(
+  { config, cluster, at }: MemberFile,
+  log: Logger,
+): Promise<NatsConnection> {
+  const { name, loginFile, tlsCert, tlsKey } = config;
+  return connectBus({
+    servers: cluster.servers,
+    name,
+    loginFile: at(loginFile),
+    tls: cluster.tlsOf({ tlsCert: tlsCert && at(tlsCert), tlsKey: tlsKey && at(tlsKey) }),
+    log,
+    timeoutMs: connectMs,
+  });
 }
 
 async function readMember(

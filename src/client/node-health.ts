@@ -5,9 +5,7 @@
 import type { NatsConnection, Subscription } from "nats";
 import type { Cluster } from "../identity/cluster.js";
 import type { Heartbeat } from "../streams/beats.js";
-import { assembleMessage, signatureOf } from "../streams/envelope.js";
-import { readHeartbeat, verifySender } from "../streams/open.js";
-import { allBeats } from "../streams/subjects.js";
+import { listenForBeats } from "../streams/heartbeats.js";
 
 /** A node beats every second. Its silence is counted in half seconds that this process was there to listen. */
 const listenMs = 500;
@@ -69,20 +67,7 @@ export class NodeHealth {
       for (const state of this.#states.values()) state.silence += 1;
     }, listenMs);
     this.#timer.unref();
-    this.#subscription = connection.subscribe(allBeats, {
-      callback: (error, received) => {
-        if (error !== null) return;
-        try {
-          const signature = signatureOf(received.headers);
-          const message = assembleMessage("", received.subject, received.data, signature);
-          const body = readHeartbeat(message);
-          verifySender(cluster, message, body, "node");
-          this.#beat(body);
-        } catch {
-          // A forged or malformed heartbeat is no heartbeat.
-        }
-      },
-    });
+    this.#subscription = listenForBeats(cluster, connection, (beat) => this.#beat(beat));
   }
 
   /** Node names, best first: alive, honest so far, quick, and not busy with our own requests. */

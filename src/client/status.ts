@@ -7,13 +7,12 @@ import { jetstreamManager } from "@nats-io/jetstream";
 import { HsmError } from "../errors.js";
 import type { Role } from "../identity/cluster.js";
 import type { Heartbeat } from "../streams/beats.js";
-import { assembleMessage, signatureOf } from "../streams/envelope.js";
+import { listenForBeats } from "../streams/heartbeats.js";
 import type { KeyState } from "../streams/key-life.js";
 import { KeyLives } from "../streams/key-lives.js";
-import { readHeartbeat, verifySender } from "../streams/open.js";
 import { StreamReader } from "../streams/read.js";
 import { nodeConsumer } from "../streams/settings.js";
-import { allBeats, allKeys, formatSubject, streamNames } from "../streams/subjects.js";
+import { allKeys, formatSubject, streamNames } from "../streams/subjects.js";
 import { Ledger, readLedger } from "./blame/ledger.js";
 import { compareClocks } from "./clocks.js";
 import { openMember, type OpenMember } from "./member.js";
@@ -135,19 +134,8 @@ function listen({
   connection,
 }: OpenMember): Map<string, { body: Heartbeat; atMs: number }> {
   const heard = new Map<string, { body: Heartbeat; atMs: number }>();
-  connection.subscribe(allBeats, {
-    callback: (error, received) => {
-      if (error !== null) return;
-      try {
-        const signature = signatureOf(received.headers);
-        const message = assembleMessage("", received.subject, received.data, signature);
-        const body = readHeartbeat(message);
-        verifySender(cluster, message, body, "node");
-        heard.set(body.node, { body, atMs: Date.now() });
-      } catch {
-        // A forged or malformed heartbeat is no heartbeat.
-      }
-    },
+  listenForBeats(cluster, connection, (body) => {
+    heard.set(body.node, { body, atMs: Date.now() });
   });
   return heard;
 }
