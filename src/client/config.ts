@@ -35,7 +35,7 @@ export class ClientConfig {
   /** How long nodes have to accept a new key; half as long again later its proposal expires. */
   @IsInt() @Min(1000) @Max(60_000) readonly enrollmentMs: number = 20_000;
   /** Requests that may be under way for one key at once, and most inputs in one. */
-  @IsInt() @Min(1) @Max(64) readonly window: number = 8;
+  @IsInt() @Min(1) @Max(64) readonly window: number = 4;
   @IsInt() @Min(1) @Max(64) readonly batch: number = 16;
   @IsIn(logLevels) readonly logLevel: LogLevel = "info";
 }

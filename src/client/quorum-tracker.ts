@@ -5,7 +5,7 @@
 import { fromBase64url } from "../identity/encoding.js";
 import { describeError, HsmError } from "../errors.js";
 import {
-  combine,
+  combineAll,
   findQuorum,
   maxQuorumsTried,
   parseSignatureShare,
@@ -134,15 +134,11 @@ export class QuorumTracker {
   }
 
   #combineAll(quorum: readonly number[]): Combined | { readonly failedInput: number } {
-    const signatures: Uint8Array[] = [];
-    for (const [input, encoded] of this.#encoded.entries()) {
-      try {
-        signatures.push(combine(this.#group, encoded, this.#sharesOf(input, quorum)));
-      } catch (error) {
-        if (!(error instanceof HsmError) || error.code !== "ERR_COMBINE_FAILED") throw error;
-        return { failedInput: input };
-      }
-    }
+    const shares = this.#encoded.map((_, input) => this.#sharesOf(input, quorum));
+    const made = combineAll(this.#group, this.#encoded, shares);
+    const failedInput = made.indexOf(undefined);
+    if (failedInput >= 0) return { failedInput };
+    const signatures = made.filter((signature) => signature !== undefined);
     return { signatures, quorum: quorum.toSorted((a, b) => a - b) };
   }
 

@@ -5,13 +5,14 @@
  */
 import { constants } from "node:fs";
 import { mkdir, open, type FileHandle } from "node:fs/promises";
-import { HsmError } from "../errors.js";
+import type { HsmError } from "../errors.js";
 import type { Cluster } from "../identity/cluster.js";
 import type { IdentityKey } from "../identity/identity-key.js";
 import { syncDirectory } from "../identity/secret-file.js";
 import type { Logger } from "../log.js";
 import { chainStart, signMessage, verifyMessage } from "../streams/envelope.js";
 import type { StreamName } from "../streams/subjects.js";
+import { GroupCommit, writeAll } from "./group-commit.js";
 import {
   continues,
   cutTornLine,
@@ -45,11 +46,9 @@ interface OpenSegment {
   readonly file: FileHandle;
 }
 
-interface Pending {
+interface Spoken {
   readonly entry: JournalEntry;
   readonly line: Buffer;
-  readonly resolve: (entry: WrittenEntry) => void;
-  readonly reject: (error: Error) => void;
 }
 
 /** The writing end, continuing after `last`. */
@@ -59,9 +58,7 @@ export class Journal {
   #size: number;
   /** The last message spoken, on disk or on its way. */
   #last: JournalEntry | undefined;
-  #pending: Pending[] = [];
-  #writing: Promise<void> | undefined;
-  #failure: HsmError | undefined;
+  readonly #commits: GroupCommit<Spoken, WrittenEntry>;
 
   private constructor(
     options: JournalOptions,
@@ -73,6 +70,12 @@ export class Journal {
     this.#last = last;
     this.#segment = segment;
     this.#size = size;
+    this.#commits = new GroupCommit({
+      what: "the journal",
+      gatherMs: 0,
+      write: (batch) => this.#write(batch),
+      onFailure: options.onFailure,
+    });
   }
 
   /**
@@ -111,16 +114,14 @@ export class Journal {
    * @throws HsmError `ERR_JOURNAL` when the disk does not take it: then nothing was said
    */
   speak(stream: StreamName, subject: string, body: { time: string }): Promise<WrittenEntry> {
-    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    const { failure } = this.#commits;
+    if (failure !== undefined) return Promise.reject(failure);
     const n = (this.#last?.n ?? 0) + 1;
     const prev = this.#last?.message.hash ?? chainStart;
     const message = signMessage(this.#options.key, stream, subject, { ...body, n, prev });
     const entry = { n, prev, time: body.time, message };
     this.#last = entry;
-    return new Promise((resolve, reject) => {
-      this.#pending.push({ entry, line: Buffer.from(formatLine(message)), resolve, reject });
-      this.#writing ??= this.#write();
-    });
+    return this.#commits.add({ entry, line: Buffer.from(formatLine(message)) });
   }
 
   /** What was said from number `from` and from `time` (RFC 3339) on and is on disk, oldest first. */
@@ -131,36 +132,19 @@ export class Journal {
 
   /** Resolves when everything spoken is on disk and the file is closed. */
   async close(): Promise<void> {
-    await this.#writing;
-    this.#failure ??= new HsmError("ERR_ABORTED", "the journal is closed");
+    await this.#commits.close();
     await this.#segment?.file.close();
   }
 
-  async #write(): Promise<void> {
-    let batch: Pending[] = [];
-    try {
-      // What is spoken in the same turn belongs to the same batch.
-      await Promise.resolve();
-      while (this.#pending.length > 0) {
-        batch = this.#pending;
-        this.#pending = [];
-        const { file, path } = await this.#segmentFor(batch[0]?.entry.n ?? 0);
-        await file.appendFile(Buffer.concat(batch.map(({ line }) => line)));
-        for (const { entry, line, resolve } of batch) {
-          // Without its newline.
-          resolve({ ...entry, place: { path, offset: this.#size, length: line.length - 1 } });
-          this.#size += line.length;
-        }
-      }
-    } catch (cause) {
-      // Which bytes the disk has is unknown now, and an fsync that failed may succeed next time
-      // without having written anything. Only a new start, which reads the file, can tell.
-      this.#failure = new HsmError("ERR_JOURNAL", "the journal cannot be written", { cause });
-      for (const { reject } of [...batch, ...this.#pending]) reject(this.#failure);
-      this.#options.onFailure(this.#failure);
-    } finally {
-      this.#writing = undefined;
-    }
+  async #write(batch: readonly Spoken[]): Promise<WrittenEntry[]> {
+    const { file, path } = await this.#segmentFor(batch[0]?.entry.n ?? 0);
+    await writeAll(file, Buffer.concat(batch.map(({ line }) => line)), null);
+    return batch.map(({ entry, line }) => {
+      const offset = this.#size;
+      this.#size += line.length;
+      // Without its newline.
+      return { ...entry, place: { path, offset, length: line.length - 1 } };
+    });
   }
 
   async #segmentFor(n: number): Promise<OpenSegment> {

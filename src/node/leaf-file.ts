@@ -7,15 +7,18 @@ import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import { open, type FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
-import { HsmError } from "../errors.js";
+import type { HsmError } from "../errors.js";
 import { syncDirectory } from "../identity/secret-file.js";
+import { GroupCommit, writeAll } from "./group-commit.js";
 
 const hashLength = 32;
 const recordLength = 2 * hashLength;
 const domain = Buffer.from("thsm/v1 leaf\0");
-/** One sync serves all that comes within this time: nobody waits for it but the acknowledgement. */
-const gatherMs = 20;
+/**
+ * One sync serves all that comes within this time. Nobody waits for it but the acknowledgement, and the disk
+ * that this node's answers wait for is left alone; a kill costs that many requests being delivered again.
+ */
+const gatherMs = 250;
 const recordsAtOnce = 4096;
 
 /** A sequence number's message hash, lower-case hex; "" where the stream has no message of ours. */
@@ -24,22 +27,18 @@ export interface Leaf {
   readonly hash: string;
 }
 
-interface Pending {
-  readonly leaf: Leaf;
-  readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
-}
-
 export class LeafFile {
   readonly #file: FileHandle;
-  readonly #onFailure: (error: HsmError) => void;
-  #pending: Pending[] = [];
-  #writing: Promise<void> | undefined;
-  #failure: HsmError | undefined;
+  readonly #commits: GroupCommit<Leaf, void>;
 
   private constructor(file: FileHandle, onFailure: (error: HsmError) => void) {
     this.#file = file;
-    this.#onFailure = onFailure;
+    this.#commits = new GroupCommit({
+      what: "the record of requests",
+      gatherMs,
+      write: (leaves) => this.#write(leaves),
+      onFailure,
+    });
   }
 
   /** `onFailure` is called once when the disk fails: what it has is unknown then, the process must end. */
@@ -49,13 +48,9 @@ export class LeafFile {
     return new LeafFile(file, onFailure);
   }
 
-  /** Resolves when the leaf is on disk. @throws HsmError `ERR_JOURNAL` */
+  /** Resolves when the leaf is on disk. @throws HsmError `ERR_JOURNAL`, `ERR_ABORTED` after `close` */
   write(leaf: Leaf): Promise<void> {
-    if (this.#failure !== undefined) return Promise.reject(this.#failure);
-    return new Promise((resolve, reject) => {
-      this.#pending.push({ leaf, resolve, reject });
-      this.#writing ??= this.#write();
-    });
+    return this.#commits.add(leaf);
   }
 
   /** Undefined for what was never written. */
@@ -88,34 +83,16 @@ export class LeafFile {
   }
 
   async close(): Promise<void> {
-    await this.#writing;
-    this.#failure ??= new HsmError("ERR_ABORTED", "the record of requests is closed");
+    await this.#commits.close();
     await this.#file.close();
   }
 
-  async #write(): Promise<void> {
-    let batch: Pending[] = [];
-    try {
-      while (this.#pending.length > 0) {
-        await delay(gatherMs);
-        batch = this.#pending;
-        this.#pending = [];
-        for (const run of runsOf(batch.map(({ leaf }) => leaf))) {
-          const bytes = Buffer.concat(run.map(recordOf));
-          await this.#file.write(bytes, 0, bytes.length, placeOf(run[0]?.seq ?? 1));
-        }
-        await this.#file.datasync();
-        for (const { resolve } of batch) resolve();
-      }
-    } catch (cause) {
-      this.#failure = new HsmError("ERR_JOURNAL", "the record of requests cannot be written", {
-        cause,
-      });
-      for (const { reject } of [...batch, ...this.#pending]) reject(this.#failure);
-      this.#onFailure(this.#failure);
-    } finally {
-      this.#writing = undefined;
+  async #write(leaves: readonly Leaf[]): Promise<void[]> {
+    for (const run of runsOf(leaves)) {
+      await writeAll(this.#file, Buffer.concat(run.map(recordOf)), placeOf(run[0]?.seq ?? 1));
     }
+    await this.#file.datasync();
+    return leaves.map(() => undefined);
   }
 }
 

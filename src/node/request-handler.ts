@@ -13,6 +13,7 @@ import { readRequest, verifySender } from "../streams/open.js";
 import type { SignRequest } from "../streams/requests.js";
 import type { ShareMessage } from "../streams/shares.js";
 import { formatSubject, streamNames } from "../streams/subjects.js";
+import { parseJson } from "../validate.js";
 import type { Answer, Answers } from "./answers.js";
 import type { Checkpoints } from "./checkpoints.js";
 import type { HistoryGuard } from "./history-guard.js";
@@ -80,11 +81,16 @@ export class RequestHandler {
   }
 
   async #handle(delivery: Delivery): Promise<void> {
-    const { answers, directory, ignored } = this.#options;
+    const { answers, ignored } = this.#options;
     const { message } = delivery;
     let request: SignRequest;
     try {
-      request = readRequest(message);
+      const plain = parseJson(message.payload);
+      if (this.#isOthers(plain)) {
+        delivery.ack();
+        return;
+      }
+      request = readRequest(message, plain);
     } catch (error) {
       ignored.count("ERR_INVALID_MESSAGE", describeError(error));
       delivery.ack();
@@ -93,11 +99,6 @@ export class RequestHandler {
     const before = answers.get(message.subject);
     if (before !== undefined) {
       await this.#repeat(before, delivery);
-      return;
-    }
-    // Most requests name other parties: those cost no signature check.
-    if (isNotAsked(request, directory.find(request.key))) {
-      delivery.ack();
       return;
     }
     const answer = this.#answer(message, request);
@@ -116,6 +117,15 @@ export class RequestHandler {
       throw error;
     }
     delivery.ack();
+  }
+
+  /** Many requests ask other parties. Those cost neither a validation nor a signature check. */
+  #isOthers(plain: unknown): boolean {
+    if (typeof plain !== "object" || plain === null || !("key" in plain) || !("parties" in plain)) {
+      return false;
+    }
+    const key = typeof plain.key === "string" ? this.#options.directory.find(plain.key) : undefined;
+    return key !== undefined && Array.isArray(plain.parties) && !plain.parties.includes(key.party);
   }
 
   /** The same request again: the same bytes again, never a second answer. */
@@ -155,7 +165,7 @@ export class RequestHandler {
       ignored.count("ERR_UNKNOWN_KEY", `a request for key ${request.key}`);
       return undefined;
     }
-    if (isNotAsked(request, key)) return undefined;
+    if (!request.parties.includes(key.party)) return undefined;
     if (
       message.seq <= this.#options.requestsBefore &&
       !(Date.parse(request.expires) > this.#options.now())
@@ -250,10 +260,6 @@ export class RequestHandler {
     const expires = Date.parse(request.expires);
     return (expires < longest ? expires : longest) + clockToleranceMs;
   }
-}
-
-function isNotAsked({ parties }: SignRequest, key: KeyEntry | undefined): boolean {
-  return key !== undefined && !parties.includes(key.party);
 }
 
 function obstacle(check: () => void): HsmError | undefined {

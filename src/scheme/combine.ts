@@ -9,10 +9,10 @@
 import { HsmError } from "../errors.js";
 import { bytesToNumber, numberToBytes } from "./bytes.js";
 import { isParty } from "./group-key.js";
-import { inverse } from "./inverse.js";
+import { inverse, inverses } from "./inverse.js";
 import { productOfPowers, publicPower } from "./modexp.js";
 import { factorial, interpolation } from "./polynomial.js";
-import { messageRepresentative, shareInRange } from "./share.js";
+import { messageRepresentative } from "./share.js";
 import type { GroupKey, RsaPublicKey, SignatureShare } from "./types.js";
 
 /**
@@ -26,14 +26,7 @@ export function combine(
   encodedMessage: Uint8Array,
   shares: readonly SignatureShare[],
 ): Uint8Array {
-  const parties = new Set(shares.map(({ index }) => index));
-  if (shares.length !== group.threshold || parties.size !== shares.length) {
-    throw new RangeError(`expected shares of ${group.threshold} parties, got ${shares.length}`);
-  }
-  if (![...parties].every((index) => isParty(group, index))) {
-    throw new RangeError("shares of parties that are not in the group");
-  }
-  const signature = tryCombine(group, messageRepresentative(group, encodedMessage), shares);
+  const [signature] = combineAll(group, [encodedMessage], [shares]);
   if (signature === undefined) {
     throw new HsmError("ERR_COMBINE_FAILED", "the shares do not make a valid signature");
   }
@@ -41,53 +34,74 @@ export function combine(
 }
 
 /**
- * The signature of exactly k shares as they were received, undefined when they make none: then `findQuorum`
- * tells more. Does without the test that each share is coprime to N: with one that is not, y and N have
- * a factor in common, and y^e = x fails.
- * @throws HsmError `ERR_INVALID_ARGUMENT` for an encoded message out of range.
+ * `combine` for several messages, each with its own k shares; undefined in the place of a signature where the
+ * shares make none. All messages share the one inversion, the dearest step after the exponentiations.
+ * @throws as `combine`, but for `ERR_COMBINE_FAILED`
  */
-export function combineReceived(
+export function combineAll(
   group: GroupKey,
-  encodedMessage: Uint8Array,
-  received: readonly { readonly party: number; readonly bytes: Uint8Array }[],
-): Uint8Array | undefined {
-  const x = messageRepresentative(group, encodedMessage);
-  if (new Set(received.map(({ party }) => party)).size !== group.threshold) return undefined;
-  const shares: SignatureShare[] = [];
-  for (const { party, bytes } of received) {
-    const value = isParty(group, party) ? shareInRange(group, bytes) : undefined;
-    if (value === undefined) return undefined;
-    shares.push({ index: party, value });
-  }
-  return shares.length === group.threshold ? tryCombine(group, x, shares) : undefined;
+  encodedMessages: readonly Uint8Array[],
+  shares: readonly (readonly SignatureShare[])[],
+): (Uint8Array | undefined)[] {
+  return tryCombine(
+    group,
+    encodedMessages.map((encoded, i) => {
+      const own = shares[i] ?? [];
+      requireParties(group, own);
+      return { x: messageRepresentative(group, encoded), shares: own };
+    }),
+  );
 }
 
-/** `combine` without its checks of the arguments: the signature of x, or undefined. */
+function requireParties(group: GroupKey, shares: readonly SignatureShare[]): void {
+  const parties = new Set(shares.map(({ index }) => index));
+  if (shares.length !== group.threshold || parties.size !== shares.length) {
+    throw new RangeError(`expected shares of ${group.threshold} parties, got ${shares.length}`);
+  }
+  if (![...parties].every((index) => isParty(group, index))) {
+    throw new RangeError("shares of parties that are not in the group");
+  }
+}
+
+/** `combineAll` without its checks of the arguments: the signature of each x, or undefined. */
 export function tryCombine(
   group: GroupKey,
-  x: bigint,
-  shares: readonly SignatureShare[],
-): Uint8Array | undefined {
+  inputs: readonly { readonly x: bigint; readonly shares: readonly SignatureShare[] }[],
+): (Uint8Array | undefined)[] {
   const { modulus } = group;
-  const sorted = shares.toSorted((one, other) => one.index - other.index);
-  const { coefficients, a, b } = recombination(
-    group,
-    sorted.map(({ index }) => index),
+  const terms = inputs.map(({ shares }) => {
+    const sorted = shares.toSorted((one, other) => one.index - other.index);
+    const { coefficients, a, b } = recombination(
+      group,
+      sorted.map(({ index }) => index),
+    );
+    const factors = sorted.map(({ value }, i) => [value, coefficients[i] ?? 0n] as const);
+    const positive = factors.filter(([, exponent]) => exponent > 0n);
+    const negative = factors.flatMap(([value, exponent]) =>
+      exponent < 0n ? [[value, -exponent] as const] : [],
+    );
+    return {
+      positive: productOfPowers(positive, modulus),
+      negative: productOfPowers(negative, modulus),
+      a,
+      b,
+    };
+  });
+  const denominators = inverses(
+    terms.map(({ positive }) => positive),
+    modulus,
   );
-  const factors = sorted.map(({ value }, i) => [value, coefficients[i] ?? 0n] as const);
-  const positive = factors.filter(([, exponent]) => exponent > 0n);
-  const negative = factors.flatMap(([value, exponent]) =>
-    exponent < 0n ? [[value, -exponent] as const] : [],
-  );
-  // w = (P/Q)²; a < 0, so what is raised is (Q/P)².
-  const denominator = inverse(productOfPowers(positive, modulus), modulus);
-  if (denominator === undefined) return undefined;
-  const root = (productOfPowers(negative, modulus) * denominator) % modulus;
-  const w = publicPower(group, (root * root) % modulus, -a);
-  const y = (w * publicPower(group, x, b)) % modulus;
-  return publicPower(group, y, group.publicExponent) === x
-    ? numberToBytes(y, group.modulusLength)
-    : undefined;
+  return terms.map(({ negative, a, b }, i) => {
+    const [x, denominator] = [inputs[i]?.x, denominators[i]];
+    if (x === undefined || denominator === undefined) return undefined;
+    // w = (P/Q)²; a < 0, so what is raised is (Q/P)².
+    const root = (negative * denominator) % modulus;
+    const w = publicPower(group, (root * root) % modulus, -a);
+    const y = (w * publicPower(group, x, b)) % modulus;
+    return publicPower(group, y, group.publicExponent) === x
+      ? numberToBytes(y, group.modulusLength)
+      : undefined;
+  });
 }
 
 /**

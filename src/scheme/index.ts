@@ -4,7 +4,7 @@
  * randomness is a parameter.
  */
 export { blind, type Blinded } from "./blind.js";
-export { combine, combineReceived, verifySignature } from "./combine.js";
+export { combine, combineAll, verifySignature } from "./combine.js";
 export { dealKey, type DealOptions, type DealtKey } from "./dealer.js";
 export { parseDigestInfo } from "./digest-info.js";
 export { decodeOaep, decodeType2, encodeOaep, encodeType2, type OaepOptions } from "./eme.js";

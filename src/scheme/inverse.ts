@@ -14,6 +14,27 @@ export function inverse(value: bigint, modulus: bigint): bigint | undefined {
   return cofactor < 0n ? cofactor + modulus : cofactor;
 }
 
+/**
+ * The inverse of each of `values`, undefined for those without: one inversion and three products a value
+ * (Montgomery's trick). When one has no inverse, each is tried by itself.
+ */
+export function inverses(values: readonly bigint[], modulus: bigint): (bigint | undefined)[] {
+  const products: bigint[] = [];
+  for (const value of values) products.push(((products.at(-1) ?? 1n) * value) % modulus);
+  let rest = inverse(products.at(-1) ?? 1n, modulus);
+  const found: (bigint | undefined)[] = [];
+  for (let i = values.length - 1; i >= 0; i--) {
+    const value = values[i] ?? 1n;
+    if (rest === undefined) {
+      found.push(inverse(value, modulus));
+    } else {
+      found.push(((products[i - 1] ?? 1n) * rest) % modulus);
+      rest = (rest * value) % modulus;
+    }
+  }
+  return found.reverse();
+}
+
 /** Whether gcd(`value`, `modulus`) = 1. */
 export function isCoprime(value: bigint, modulus: bigint): boolean {
   return reduce(value, modulus, 0n)[0] === 1n;

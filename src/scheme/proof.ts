@@ -10,6 +10,7 @@
  */
 import { bytesToNumber, concatBytes, framedHash, numberToBytes, uint32 } from "./bytes.js";
 import { isParty, verificationKey } from "./group-key.js";
+import { isCoprime } from "./inverse.js";
 import type { KeyShare } from "./key-share.js";
 import { Exponentiator, publicPower } from "./modexp.js";
 import { factorial } from "./polynomial.js";
@@ -84,7 +85,7 @@ export function verifyShareProof(
   context: ProofContext,
 ): boolean {
   const { modulus, modulusLength: length } = group;
-  if (!isParty(group, share.index)) return false;
+  if (!isParty(group, share.index) || !isCoprime(share.value, modulus)) return false;
   if (proof.length !== 1 + 3 * length + responseExtraBytes || proof[0] !== version) return false;
   const v = bytesToNumber(proof.subarray(1, 1 + length));
   const x = bytesToNumber(proof.subarray(1 + length, 1 + 2 * length));

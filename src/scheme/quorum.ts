@@ -55,7 +55,7 @@ export function findQuorum(
   const byParty = new Map(shares.toReversed().map((share) => [share.index, share]));
   const distinct = [...byParty.values()].toReversed();
   for (const quorum of quorums(distinct, group.threshold, encodedMessage)) {
-    const signature = tryCombine(group, x, quorum);
+    const [signature] = tryCombine(group, [{ x, shares: quorum }]);
     if (signature !== undefined) return { signature, ...judge(group, distinct, quorum) };
   }
   return undefined;

@@ -11,7 +11,6 @@
 import { HsmError, InvalidSignatureShareError } from "../errors.js";
 import { bytesToNumber } from "./bytes.js";
 import { isParty } from "./group-key.js";
-import { isCoprime } from "./inverse.js";
 import type { GroupKey, RsaPublicKey, SignatureShare } from "./types.js";
 
 /**
@@ -33,9 +32,9 @@ export function canonical(group: GroupKey, value: bigint): bigint {
 }
 
 /**
- * Party `index`'s share in `bytes`: exactly as long as N, 1 < x_i <= (N-1)/2, gcd(x_i, N) = 1. `index`
- * must be the party of the authenticated sender. Whether the share is right, `findQuorum` or
- * `verifyShareProof` tells.
+ * Party `index`'s share in `bytes`: exactly as long as N, 1 < x_i <= (N-1)/2. `index` must be the party of
+ * the authenticated sender. Whether the share is right, `findQuorum` or `verifyShareProof` tells; with one
+ * that is not coprime to N, which takes a factor of N to find, both say no.
  * @throws HsmError `ERR_INVALID_SIGNATURE_SHARE`, with the party as culprit when there is such a party.
  */
 export function parseSignatureShare(
@@ -46,16 +45,9 @@ export function parseSignatureShare(
   if (!isParty(group, index)) {
     throw new InvalidSignatureShareError([], `party ${index} is not in 1…${group.parties}`);
   }
-  const value = shareInRange(group, bytes);
-  if (value === undefined || !isCoprime(value, group.modulus)) {
+  const value = bytes.length === group.modulusLength ? bytesToNumber(bytes) : 0n;
+  if (value <= 1n || value !== canonical(group, value)) {
     throw new InvalidSignatureShareError([index], `signature share of party ${index} is malformed`);
   }
   return { index, value };
-}
-
-/** The number in `bytes`, if it is as long as N and 1 < x_i <= (N-1)/2. */
-export function shareInRange(group: GroupKey, bytes: Uint8Array): bigint | undefined {
-  if (bytes.length !== group.modulusLength) return undefined;
-  const value = bytesToNumber(bytes);
-  return value > 1n && value === canonical(group, value) ? value : undefined;
 }

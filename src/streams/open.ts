@@ -22,8 +22,11 @@ const code = "ERR_INVALID_MESSAGE";
  * reader may look whom a message concerns before it pays for that; `verifySender` must follow.
  * @throws HsmError `ERR_INVALID_MESSAGE`
  */
-export function readRequest(message: SignedMessage): SignRequest {
-  const body = validated(SignRequest, parseJson(message.payload), code);
+export function readRequest(
+  message: SignedMessage,
+  plain: unknown = parseJson(message.payload),
+): SignRequest {
+  const body = validated(SignRequest, plain, code);
   const { client, session, rid } = subjectOf(message, "request");
   requireAgreement(message, { client, session, rid }, body);
   const isPss = body.encoding === "pss";

@@ -5,7 +5,7 @@
  */
 import { exportedHistory } from "../../src/client/audit/ndjson.js";
 import { keptStreams } from "../../src/client/audit/sources.js";
-import { combineReceived } from "../../src/scheme/index.js";
+import { combine, parseSignatureShare } from "../../src/scheme/index.js";
 import { signatureClaim, type SignatureClaim } from "../../src/streams/envelope.js";
 import { readRequest, readShare } from "../../src/streams/open.js";
 import type { Entry } from "../../src/streams/read.js";
@@ -54,10 +54,10 @@ export async function arithmeticSeconds(directory: string, signatures: number): 
   const verification = secondsOfEach(claims, ({ member, signed, signature }) =>
     member.identity.verify(signed, signature),
   );
-  const combination = secondsOfEach(
-    [...combinations.values()].flat(),
-    ({ encoded, received }) => combineReceived(group, encoded, received) !== undefined,
-  );
+  const combination = secondsOfEach([...combinations.values()].flat(), ({ encoded, received }) => {
+    const shares = received.map(({ party, bytes }) => parseSignatureShare(group, party, bytes));
+    return combine(group, encoded, shares).length === group.modulusLength;
+  });
   return messages * verification + signatures * combination;
 }
 

@@ -126,7 +126,7 @@ describe("the quorum tracker", () => {
       Buffer.from(value.toString(16).padStart(2 * modulusLength, "0"), "hex");
     const [good = new Uint8Array()] = right[0] ?? [];
     const lies: (readonly Uint8Array[])[] = [
-      ...[0n, 1n, modulus, modulus - 1n, dealt.p, modulus - toNumber(good)].map((value) => [
+      ...[0n, 1n, modulus, modulus - 1n, modulus - toNumber(good)].map((value) => [
         number(value),
         good,
       ]),

@@ -4,13 +4,14 @@ import { HsmError, InvalidSignatureShareError } from "../../src/errors.js";
 import { numberToBytes } from "../../src/scheme/bytes.js";
 import {
   combine,
-  combineReceived,
+  combineAll,
   findQuorum,
   parseKeyShare,
   parseSignatureShare,
   serializeKeyShare,
   ShareSigner,
   type SignatureShare,
+  verifyShareProof,
   verifySignature,
 } from "../../src/scheme/index.js";
 import { KeyShare } from "../../src/scheme/key-share.js";
@@ -74,9 +75,6 @@ describe("scheme/signer", () => {
 
 describe("scheme/share", () => {
   const right = numberToBytes(shares[0]?.value ?? 0n, length);
-  const received = shares
-    .slice(0, group.threshold)
-    .map(({ index: party, value }) => ({ party, bytes: numberToBytes(value, length) }));
 
   it("comes back from its bytes", () => {
     fc.assert(
@@ -107,8 +105,6 @@ describe("scheme/share", () => {
     "beyond N": new Uint8Array(length).fill(255),
     "-x": numberToBytes(modulus - (shares[0]?.value ?? 0n), length),
     "(N+1)/2": numberToBytes((modulus + 1n) / 2n, length),
-    "a factor of N": numberToBytes(key.p, length),
-    "a multiple of a factor of N": numberToBytes(3n * key.q, length),
     "no bytes": new Uint8Array(),
     "one byte too few": right.subarray(1),
     "one byte too many": Uint8Array.from([0, ...right]),
@@ -119,19 +115,18 @@ describe("scheme/share", () => {
       expect(() => parseSignatureShare(group, 1, bytes))
         .to.throw(InvalidSignatureShareError)
         .that.deep.includes({ code: "ERR_INVALID_SIGNATURE_SHARE", culprits: [1] });
-      const others = received.slice(1);
-      for (const party of [1, 2, 0, 6]) {
-        const list = [{ party, bytes }, ...others];
-        expect(combineReceived(group, message, list)).to.equal(undefined);
-      }
     });
   }
 
-  it("combines as it was received, with k-1 others of distinct parties", () => {
-    expect(combineReceived(group, message, received.toReversed())).to.deep.equal(signature);
-    const [first] = received as [(typeof received)[0]];
-    for (const list of [[], received.slice(1), [...received, first], [first, ...received]]) {
-      expect(combineReceived(group, message, list)).to.equal(undefined);
+  it("that has a factor in common with N makes no signature, and its party is named", () => {
+    for (const value of [key.p, 3n * key.q]) {
+      const spoiled = parseSignatureShare(group, 1, numberToBytes(value, length));
+      const quorum = [spoiled, ...shares.slice(1, 3)];
+      expectCode(() => combine(group, message, quorum), "ERR_COMBINE_FAILED");
+      const found = findQuorum(group, message, [spoiled, ...shares.slice(1)]);
+      expect(found?.culprits).to.deep.equal([1]);
+      const proof = signersOf(key)[0]?.prove(message, context) ?? new Uint8Array();
+      expect(verifyShareProof(group, message, spoiled, proof, context)).to.equal(false);
     }
   });
 
@@ -205,6 +200,25 @@ describe("scheme/combine", () => {
       const list = [one, two, { index, value: three.value }];
       expect(() => combine(group, message, list)).to.throw(RangeError);
     }
+  });
+
+  it("makes of several messages what it makes of each, also beside one that fails", () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.string(), fc.boolean()), { maxLength: 5 }), (wishes) => {
+        const messages = wishes.map(([text]) => encoded(group, text));
+        const given = wishes.map(([, isRight], i) => {
+          const all = allShares(key, messages[i] ?? message);
+          return isRight ? all.slice(0, 3) : replaced(all.slice(0, 3), 1, i % 2 ? key.p : 4n);
+        });
+        const made = combineAll(group, messages, given);
+        for (const [i, [, isRight]] of wishes.entries()) {
+          const one = isRight ? combine(group, messages[i] ?? message, given[i] ?? []) : undefined;
+          expect(made[i]).to.deep.equal(one);
+        }
+        expect(made).to.have.length(wishes.length);
+      }),
+      { numRuns },
+    );
   });
 
   it("fails on a share that has no inverse", () => {

@@ -5,7 +5,7 @@
 import { HsmError } from "../../errors.js";
 import { fromBase64url, fromHex } from "../../identity/encoding.js";
 import {
-  combineReceived,
+  combine,
   encodeMessage,
   findQuorum,
   parseSignatureShare,
@@ -163,16 +163,21 @@ function isRecordedQuorum(
   encoded: Uint8Array,
   recorded: Uint8Array,
 ): boolean {
-  if (!recombine || answers.length !== group.threshold) return false;
-  const received: { party: number; bytes: Uint8Array }[] = [];
-  for (const { party, shares, proofs } of answers) {
-    const bytes = bytesOf(shares[index] ?? "");
-    const isPlain = proofs === undefined && result?.quorum.includes(party) === true;
-    if (!isPlain || bytes === undefined) return false;
-    received.push({ party, bytes });
+  const parties = new Set(answers.map(({ party }) => party));
+  if (!recombine || answers.length !== group.threshold || parties.size < answers.length)
+    return false;
+  try {
+    const received: SignatureShare[] = [];
+    for (const { party, shares, proofs } of answers) {
+      if (proofs !== undefined || result?.quorum.includes(party) !== true) return false;
+      const bytes = fromBase64url(shares[index] ?? "", "share");
+      received.push(parseSignatureShare(group, party, bytes));
+    }
+    return Buffer.compare(combine(group, encoded, received), recorded) === 0;
+  } catch (error) {
+    if (error instanceof HsmError) return false;
+    throw error;
   }
-  const made = combineReceived(group, encoded, received);
-  return made !== undefined && Buffer.compare(made, recorded) === 0;
 }
 
 function sharesOf(

@@ -1,6 +1,7 @@
 /**
  * @module Are the shares that were combined on record? A node can send a right share to its client alone, past
- * the stream, and the audit would miss it. The client looks a moment later, off the way of the signature.
+ * the stream, and the audit would miss it. The client looks a moment later, off the way of the signature: for
+ * every share while there are few, and for some of them, which nobody can foresee, when there are many.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "../../log.js";
@@ -26,6 +27,9 @@ const sweepMs = 250;
 const graceMs = 5000;
 const giveUpMs = 600_000;
 const mostAtOnce = 32;
+/** How many shares are looked for on average. A node that does it often is seen within a second. */
+const looksPerSecond = 16;
+const secondMs = 1000;
 /** Missing shares that are still looked for after their nodes were charged. */
 const mostCharged = 64;
 
@@ -36,6 +40,8 @@ export class StoredCheck {
   readonly #due = new Set<Due>();
   readonly #timer: NodeJS.Timeout;
   #looking: Promise<void> | undefined;
+  /** Shares that were used in this second, and in the one before. */
+  #used = { count: 0, before: 0, untilMs: Date.now() + secondMs };
   /** When the newest share came that was found on the stream: up to here the stream takes shares. */
   #storedUpToMs = 0;
   /** Nodes of whom a share is missing that is not looked for any more. */
@@ -52,7 +58,17 @@ export class StoredCheck {
   /** A share that was used, and the request that it answers. */
   watch(answer: Answer, request: SignedMessage): void {
     const seenMs = Date.now();
+    if (this.#isSpared(seenMs)) return;
     this.#due.add({ answer, request, seenMs, lookAtMs: seenMs + firstLookMs, tries: 0 });
+  }
+
+  #isSpared(now: number): boolean {
+    if (now >= this.#used.untilMs) {
+      const isNext = now < this.#used.untilMs + secondMs;
+      this.#used = { count: 0, before: isNext ? this.#used.count : 0, untilMs: now + secondMs };
+    }
+    this.#used.count += 1;
+    return Math.random() * this.#used.before >= looksPerSecond;
   }
 
   /** Looks at all that is left, for at most so long. */
