@@ -32,7 +32,7 @@ export function inverses(values: readonly bigint[], modulus: bigint): (bigint | 
       rest = (rest * value) % modulus;
     }
   }
-  return found.reverse();
+  return found.toReversed();
 }
 
 /** Whether gcd(`value`, `modulus`) = 1. */

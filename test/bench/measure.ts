@@ -1,27 +1,33 @@
 /** @module Measuring: the machine's own exponentiation, rates, latencies, processor time. */
-import { createDiffieHellman, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { fileURLToPath } from "node:url";
+import { Piscina } from "piscina";
 import type { KeyInfo, SigningSession } from "../../src/client/index.js";
 
 /** Linux counts processor time in hundredths of a second. */
 const ticksPerSecond = 100;
 
 /**
- * Milliseconds of one full-length secret exponentiation modulo the key's modulus, as OpenSSL does
- * it: what a node cannot avoid. Median of `rounds`.
+ * Milliseconds of one full-length secret exponentiation modulo the key's modulus, as OpenSSL does it while
+ * every core does the same: what the nodes cannot avoid. Mean over the cores.
  */
-export function exponentiationMs(key: KeyInfo, rounds = 60): number {
-  const engine = createDiffieHellman(Buffer.from(key.modulus), 2);
-  engine.setPrivateKey(randomBytes(key.modulus.length));
-  const base = randomBytes(key.modulus.length);
-  base[0] = 0;
-  const times: number[] = [];
-  for (let round = 0; round < rounds; round++) {
-    const start = process.hrtime.bigint();
-    engine.computeSecret(base);
-    times.push(Number(process.hrtime.bigint() - start) / 1e6);
+export async function exponentiationMs({ modulus }: KeyInfo): Promise<number> {
+  const filename = fileURLToPath(new URL("exponentiation.js", import.meta.url));
+  const cores = availableParallelism();
+  const threads = new Piscina<Uint8Array, number>({
+    filename,
+    name: "timeExponentiation",
+    minThreads: cores,
+    maxThreads: cores,
+  });
+  try {
+    const each = await Promise.all(Array.from({ length: cores }, () => threads.run(modulus)));
+    return each.reduce((sum, one) => sum + one, 0) / cores;
+  } finally {
+    await threads.destroy();
   }
-  return quantile(times, 0.5);
 }
 
 export interface Load {
@@ -32,7 +38,7 @@ export interface Load {
   readonly latencies: readonly number[];
 }
 
-/** Processes run their code slowly until it is compiled: what a signer in service never sees. */
+/** What is begun before a measurement, so that the queues are as full as they will be. */
 export const warmUpSeconds = 5;
 
 /** Keeps `inFlight` signatures under way for `seconds`, after the warm-up. */
