@@ -13,7 +13,7 @@ import { provision } from "../../../src/streams/provision.js";
 import { Publisher } from "../../../src/streams/publish.js";
 import { StreamReader } from "../../../src/streams/read.js";
 import { startNatsServer, type NatsServer } from "../../support/nats-server.js";
-import { NatsProxy, type Packet } from "../../e2e/adversary/proxy.js";
+import { NatsProxy, type Packet } from "../../support/proxy.js";
 import { auditedSource, type Audited } from "./audited.js";
 import { honestHistory, type Streams } from "./history.js";
 

@@ -7,7 +7,7 @@ import * as fc from "fast-check";
 import { keptStreams, type KeptStream } from "../../../src/client/audit/sources.js";
 import type { VerifyOptions } from "../../../src/client/audit/verify.js";
 import { parseJson } from "../../../src/validate.js";
-import { seed } from "../../e2e/adversary/random.js";
+import { seed } from "../../support/random.js";
 import type { Stored, Streams } from "./history.js";
 import { copy, other, outcome, renumbered, twoSessions, type Outcome } from "./mutated.js";
 import { inPlace, wholesale, type Mutation } from "./mutations.js";

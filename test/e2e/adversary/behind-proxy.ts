@@ -2,8 +2,8 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { readCluster } from "../../../src/identity/cluster.js";
+import { NatsProxy } from "../../support/proxy.js";
 import { TestCluster } from "../cluster.js";
-import { NatsProxy } from "./proxy.js";
 
 export const nodeNames: readonly string[] = ["n1", "n2", "n3", "n4", "n5"];
 

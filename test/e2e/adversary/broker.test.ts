@@ -7,12 +7,12 @@ import { expect } from "chai";
 import { createHash, verify, type KeyObject } from "node:crypto";
 import type { HsmClient, KeyInfo } from "../../../src/client/index.js";
 import { HsmError } from "../../../src/errors.js";
+import type { Lie } from "../../support/proxy.js";
 import { bodyOf, readHistory } from "../history.js";
 import { publicKeyOf } from "../sign-loop.js";
 import { until } from "../until.js";
 import { nodeNames, startBehindProxy, type BehindProxy } from "./behind-proxy.js";
 import { aims, harmful, harmless, lying, pulls, sharesToClient, type Aim } from "./lies.js";
-import type { Lie } from "./proxy.js";
 
 /** All of the table with SLOW=1; without it of each kind one that does no harm and three that do. */
 const isSlow = process.env["SLOW"] === "1";

@@ -14,12 +14,12 @@ import type { HsmClient, KeyInfo } from "../../../src/client/index.js";
 import { readCluster } from "../../../src/identity/cluster.js";
 import { FrameReader } from "../../../src/pkcs11-bridge/rpc/framing.js";
 import { succeed } from "../../support/run.js";
+import { Chance, seed } from "../../support/random.js";
 import { TestCluster } from "../cluster.js";
 import { bodyOf, readHistory } from "../history.js";
 import { Recorder } from "../recorder.js";
 import { publicKeyOf } from "../sign-loop.js";
 import { until } from "../until.js";
-import { Chance, seed } from "./random.js";
 
 const count = process.env["SLOW"] === "1" ? 200_000 : 2000;
 const nodes = ["n1", "n2", "n3", "n4", "n5"];

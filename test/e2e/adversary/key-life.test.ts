@@ -21,11 +21,11 @@ import type { KeyRecord } from "../../../src/streams/key-life.js";
 import { KeyLives } from "../../../src/streams/key-lives.js";
 import { StreamReader } from "../../../src/streams/read.js";
 import { allKeys, streamNames } from "../../../src/streams/subjects.js";
+import { Chance, seed } from "../../support/random.js";
 import { TestCluster } from "../cluster.js";
 import { until } from "../until.js";
 import type { FromDealer, ToDealer } from "./dealer.js";
 import { allPoints, sightOf, someCrashes, type Crash } from "./key-points.js";
-import { Chance, seed } from "./random.js";
 
 const isSlow = process.env["SLOW"] !== undefined;
 const chance = new Chance("a key's life");

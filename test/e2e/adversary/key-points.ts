@@ -1,6 +1,6 @@
 /** @module Every point of a key's life at which something can die, and how it is recognised on the bus. */
 
-import type { Chance } from "./random.js";
+import type { Chance } from "../../support/random.js";
 
 /** On its way to the stream, or just stored: the server repeats what it has stored. */
 export type Stage = "sent" | "stored";

@@ -1,5 +1,5 @@
 /** @module What a lying broker does to which messages: the two sides of the table in broker.test.ts. */
-import type { Lie, Link, Packet } from "./proxy.js";
+import type { Lie, Link, Packet } from "../../support/proxy.js";
 
 /** Which messages a lie concerns. */
 export type Aim = (packet: Packet, member: string) => boolean;
