@@ -8,8 +8,8 @@ import { chainStart, signMessage, type SignedMessage } from "../streams/envelope
 import { formatVersion } from "../streams/fields.js";
 import { formatSubject, streamNames } from "../streams/subjects.js";
 import type { Bus } from "./bus.js";
-import type { RequestFields } from "./signing-run.js";
 import { within } from "./within.js";
+import type { RequestFields } from "./work.js";
 
 /** How long a request is still brought to the record that missed its own deadline: no gap remains. */
 const recordMs = 600_000;

@@ -16,8 +16,9 @@ import { inquire, type Culprit, type Trouble } from "./blame/inquiry.js";
 import type { Bus } from "./bus.js";
 import { hashLengths, requirePadding, unpad } from "./padding.js";
 import { atMost, SessionRecord, track } from "./session-record.js";
-import { SigningRun, type Outcome, type Work } from "./signing-run.js";
+import { SigningRun } from "./signing-run.js";
 import { within } from "./within.js";
+import type { Outcome, Work } from "./work.js";
 
 /** Room for the requests' other fields below the stream's limit of a message. */
 const maxInputBytes = 24 * 1024;

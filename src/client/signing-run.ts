@@ -4,63 +4,18 @@
  * may still answer: its durable consumer keeps the request for it.
  */
 import { randomBytes } from "node:crypto";
-import { HsmError, QuorumError } from "../errors.js";
+import { HsmError } from "../errors.js";
 import { toBase64url, toHex } from "../identity/encoding.js";
-import type { Logger } from "../log.js";
-import type { GroupKey } from "../scheme/index.js";
 import type { KeyRecord } from "../streams/key-life.js";
-import type { RequestKind } from "../streams/requests.js";
 import type { SignedMessage } from "../streams/envelope.js";
 import type { ShareMessage } from "../streams/shares.js";
-import type { BlameBook } from "./blame/blame-book.js";
 import type { Trouble } from "./blame/inquiry.js";
 import { compareClocks } from "./clocks.js";
-import type { Answer, Collector } from "./collector.js";
-import type { NodeHealth } from "./node-health.js";
+import type { Answer } from "./collector.js";
 import { QuorumTracker, type Combined } from "./quorum-tracker.js";
+import { quorumError, shortfallError, type Refusal, type Shortfall } from "./shortfall.js";
 import { whomToAsk } from "./whom-to-ask.js";
-
-/** What to sign, ready to be put in a request. */
-export interface Work {
-  readonly kind: RequestKind;
-  readonly record: KeyRecord;
-  readonly group: GroupKey;
-  readonly encoding: string;
-  readonly hash: string | undefined;
-  readonly inputs: readonly Uint8Array[];
-  /** For PSS, one an input. */
-  readonly salts: readonly Uint8Array[] | undefined;
-  readonly encoded: readonly Uint8Array[];
-  readonly deadlineMs: number;
-}
-
-/** A request but for what its session adds. */
-export interface RequestFields extends Readonly<Record<string, unknown>> {
-  readonly kind: RequestKind;
-  readonly rid: string;
-}
-
-/** What a run needs of its session. */
-export interface RunContext {
-  readonly session: string;
-  readonly collector: Collector;
-  readonly health: NodeHealth;
-  readonly log: Logger;
-  /** Ends the run: its session is closed. */
-  readonly signal: AbortSignal;
-  readonly book: BlameBook;
-  /** Publishes a request with the session's next number, or throws; `stored` once it is on record. */
-  readonly publish: (
-    fields: RequestFields,
-    deadlineMs: number,
-  ) => { message: SignedMessage; stored: Promise<unknown> };
-}
-
-export interface Outcome extends Combined {
-  /** The first attempt's request id: names the run in its result. */
-  readonly rid: string;
-  readonly elapsedMs: number;
-}
+import type { Outcome, RunContext, Work } from "./work.js";
 
 interface Attempt {
   readonly rid: string;
@@ -78,7 +33,7 @@ export class SigningRun {
   readonly #context: RunContext;
   readonly #tracker: QuorumTracker;
   readonly #attempts: Attempt[] = [];
-  readonly #refusals = new Map<number, { code: string; reason: string }>();
+  readonly #refusals = new Map<number, Refusal>();
   readonly #waitingFor = new Map<number, number>();
   /** Each party's first answer with shares. */
   readonly #answers = new Map<number, Answer>();
@@ -292,7 +247,7 @@ export class SigningRun {
     }
     const possible = this.#open().length + this.#waitingFor.size;
     if (this.#tracker.contributors + possible < this.#work.group.threshold) {
-      this.#failShort();
+      this.#fail(shortfallError(this.#shortfall));
       return;
     }
     if (possible === 0) {
@@ -305,9 +260,7 @@ export class SigningRun {
 
   /** Holders that have neither answered nor refused, and are not asked. */
   #open(): number[] {
-    const { record } = this.#work;
-    const holders = record.state === "active" ? record.holders : [...record.accepted];
-    return holders.filter(
+    return holdersOf(this.#work.record).filter(
       (party) =>
         !this.#waitingFor.has(party) &&
         !this.#refusals.has(party) &&
@@ -328,7 +281,7 @@ export class SigningRun {
     if (this.#isDone) return;
     if (now >= this.#work.deadlineMs) {
       // Without any acknowledgement no node can have heard: the publication tells that, at this deadline too.
-      if (this.#isRecorded) this.#fail(this.#quorumError());
+      if (this.#isRecorded) this.#fail(quorumError(this.#shortfall));
       return;
     }
     const late = [...this.#waitingFor.keys()].filter((party) => this.#isLate(party, now));
@@ -397,54 +350,25 @@ export class SigningRun {
     return this.#work.record.proposal.parties[party - 1] ?? "";
   }
 
-  /** No quorum is left: so many refused that the reason is theirs, or some lied as well. */
-  #failShort(): void {
-    const { threshold } = this.#work.group;
-    const { record } = this.#work;
-    const holders = record.state === "active" ? record.holders.length : record.accepted.size;
-    const code = mostFrequent([...this.#refusals.values()].map((one) => one.code));
-    const known = refusalCodes.find((one) => one === code);
-    if (known === undefined || holders - this.#refusals.size >= threshold) {
-      this.#fail(this.#quorumError());
-      return;
-    }
-    const { reason } = [...this.#refusals.values()].find((one) => one.code === code) ?? {};
-    this.#fail(new HsmError(known, `the nodes refused: ${reason}`));
-  }
-
-  #quorumError(): QuorumError {
-    const { threshold, parties } = this.#work.group;
-    const answers: Record<string, string> = {};
-    for (const [party, { code }] of this.#refusals) answers[this.#nodeOf(party)] = code;
-    for (const { party } of this.#tracker.accusations) answers[this.#nodeOf(party)] = "wrong share";
-    for (const party of this.#waitingFor.keys()) answers[this.#nodeOf(party)] = "silent";
-    for (const party of this.#open()) answers[this.#nodeOf(party)] = "not asked";
-    const waited = Math.round((Date.now() - this.#startedMs) / 100) / 10;
-    const expired = [...this.#refusals].find(([, { code }]) => code === "ERR_EXPIRED");
-    return new QuorumError(
-      answers,
-      `${this.#tracker.contributors} of ${parties} nodes signed in ${waited} s, ${threshold} are needed` +
-        ` (${Object.entries(answers)
-          .map(([node, answer]) => `${node}: ${answer}`)
-          .join(", ")})` +
-        (expired === undefined ? "" : `; ${this.#nodeOf(expired[0])} says: ${expired[1].reason}`),
-    );
+  get #shortfall(): Shortfall {
+    const { record, group } = this.#work;
+    const { threshold, parties } = group;
+    const nodes = (ofParties: Iterable<number>): string[] =>
+      [...ofParties].map((party) => this.#nodeOf(party));
+    return {
+      threshold,
+      parties,
+      holders: holdersOf(record).length,
+      contributors: this.#tracker.contributors,
+      refusals: new Map([...this.#refusals].map(([party, one]) => [this.#nodeOf(party), one])),
+      wrong: nodes(this.#tracker.accusations.map(({ party }) => party)),
+      silent: nodes(this.#waitingFor.keys()),
+      notAsked: nodes(this.#open()),
+      waitedMs: Date.now() - this.#startedMs,
+    };
   }
 }
 
-/** Refusals that say something to the application. */
-const refusalCodes = [
-  "ERR_REFUSED_BY_POLICY",
-  "ERR_RATE_LIMITED",
-  "ERR_UNSUPPORTED_MECHANISM",
-  "ERR_UNKNOWN_KEY",
-  "ERR_KEY_NOT_ACTIVE",
-  "ERR_EXPIRED",
-  "ERR_INVALID_ARGUMENT",
-  "ERR_AUDIT_MISMATCH",
-] as const;
-
-function mostFrequent(codes: readonly string[]): string | undefined {
-  const count = (code: string): number => codes.filter((one) => one === code).length;
-  return codes.toSorted((a, b) => count(b) - count(a))[0];
+function holdersOf(record: KeyRecord): readonly number[] {
+  return record.state === "active" ? record.holders : [...record.accepted];
 }
