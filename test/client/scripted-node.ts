@@ -133,6 +133,8 @@ export class ScriptedNode {
 
   /** A heartbeat, as a real node sends each second. */
   beat(): void {
+    // A cluster whose start failed goes without stopping its nodes.
+    if (this.#connection?.isClosed() !== false) return;
     const body = {
       version: 1,
       node: this.name,
@@ -144,7 +146,7 @@ export class ScriptedNode {
     };
     const subject = formatSubject({ kind: "beat", node: this.name });
     const message = signMessage(this.#cluster.key(this.name), "", subject, body);
-    this.#connection?.publish(message.subject, message.payload, {
+    this.#connection.publish(message.subject, message.payload, {
       headers: messageHeaders(message),
     });
   }

@@ -106,7 +106,7 @@ export async function startCluster(options: TestClusterOptions = {}): Promise<Te
       name,
       loginFile: join(dir, `${name}.nk`),
       log: silentLogger,
-      timeoutMs: 5000,
+      timeoutMs: 20_000,
     });
     connections.push(connection);
     return connection;
