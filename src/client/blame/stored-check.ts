@@ -11,14 +11,21 @@ import { streamNames } from "../../streams/subjects.js";
 import type { Answer } from "../collector.js";
 import type { BlameBook, Charge } from "./blame-book.js";
 
-interface Due {
-  readonly answer: Answer;
-  readonly request: SignedMessage;
+/** A share that was used. */
+interface Used {
+  readonly node: string;
+  readonly subject: string;
+  readonly hash: string;
   readonly seenMs: number;
+}
+
+/** One that is looked for. */
+interface Due extends Used {
   lookAtMs: number;
   tries: number;
-  /** Its node is suspected for it. */
-  charge?: Charge;
+  isMissing: boolean;
+  /** What its node is charged with when it is missing; absent for one that another's absence made suspect. */
+  readonly charge?: (seconds: number) => Charge;
 }
 
 const firstLookMs = 1000;
@@ -31,35 +38,73 @@ const mostAtOnce = 32;
 const looksPerSecond = 16;
 const secondMs = 1000;
 /** Missing shares that are still looked for after their nodes were charged. */
-const mostCharged = 64;
+const mostMissing = 64;
+/** Shares that were not looked for and are remembered, of each node: one that is missing makes them suspect. */
+const mostSpared = 256;
 
 export class StoredCheck {
-  readonly #reader: StreamReader;
+  readonly #reader: Pick<StreamReader, "lastEntry" | "isClosed">;
   readonly #book: Pick<BlameBook, "charge" | "withdraw">;
   readonly #log: Logger;
+  readonly #now: () => number;
   readonly #due = new Set<Due>();
   readonly #timer: NodeJS.Timeout;
   #looking: Promise<void> | undefined;
   /** Shares that were used in this second, and in the one before. */
-  #used = { count: 0, before: 0, untilMs: Date.now() + secondMs };
+  #used = { count: 0, before: 0, untilMs: 0 };
+  readonly #spared = new Map<string, Used[]>();
+  /** By node: what it was charged with here. */
+  readonly #charges = new Map<string, Charge>();
   /** When the newest share came that was found on the stream: up to here the stream takes shares. */
   #storedUpToMs = 0;
   /** Nodes of whom a share is missing that is not looked for any more. */
   readonly #owing = new Set<string>();
 
-  constructor(reader: StreamReader, book: Pick<BlameBook, "charge" | "withdraw">, log: Logger) {
+  constructor(
+    reader: Pick<StreamReader, "lastEntry" | "isClosed">,
+    book: Pick<BlameBook, "charge" | "withdraw">,
+    log: Logger,
+    now: () => number = Date.now,
+  ) {
     this.#reader = reader;
     this.#book = book;
     this.#log = log;
+    this.#now = now;
     this.#timer = setInterval(() => this.#sweep(), sweepMs);
     this.#timer.unref();
   }
 
   /** A share that was used, and the request that it answers. */
-  watch(answer: Answer, request: SignedMessage): void {
-    const seenMs = Date.now();
-    if (this.#isSpared(seenMs)) return;
-    this.#due.add({ answer, request, seenMs, lookAtMs: seenMs + firstLookMs, tries: 0 });
+  watch({ body, hash, message }: Answer, request: SignedMessage): void {
+    const { node, rid, key, party } = body;
+    const used: Used = { node, subject: message.subject, hash, seenMs: this.#now() };
+    if (this.#isSpared(used.seenMs)) {
+      this.#remember(used);
+      return;
+    }
+    const charge = (seconds: number): Charge => ({
+      node,
+      verdict: "suspect",
+      code: "not-stored",
+      text: `node ${node} sent a share for request ${rid} that is not stored ${seconds} s later, though newer ones are`,
+      evidence: [hash],
+      messages: [request, message],
+      rid,
+      key,
+      party,
+    });
+    this.#lookLater({ ...used, charge });
+  }
+
+  #lookLater(used: Pick<Due, keyof Used | "charge">): void {
+    this.#due.add({ ...used, lookAtMs: used.seenMs + firstLookMs, tries: 0, isMissing: false });
+  }
+
+  #remember(used: Used): void {
+    const spared = this.#spared.get(used.node) ?? [];
+    this.#spared.set(used.node, spared);
+    spared.push(used);
+    if (spared.length > mostSpared) spared.shift();
   }
 
   #isSpared(now: number): boolean {
@@ -73,9 +118,9 @@ export class StoredCheck {
 
   /** Looks at all that is left, for at most so long. */
   async settle(patienceMs: number): Promise<void> {
-    const untilMs = Date.now() + patienceMs;
+    const untilMs = this.#now() + patienceMs;
     for (let isFirst = true; this.#open.length > 0; isFirst = false) {
-      const left = untilMs - Date.now();
+      const left = untilMs - this.#now();
       if (left <= 0 || this.#reader.isClosed) return;
       if (!isFirst) await delay(Math.min(left, sweepMs));
       for (const due of this.#open) due.lookAtMs = 0;
@@ -85,7 +130,7 @@ export class StoredCheck {
 
   /** Those that are not judged yet. */
   get #open(): Due[] {
-    return [...this.#due].filter(({ charge }) => charge === undefined);
+    return [...this.#due].filter(({ isMissing }) => !isMissing);
   }
 
   close(): void {
@@ -104,7 +149,7 @@ export class StoredCheck {
   }
 
   async #lookAtDue(allowedMs: number): Promise<void> {
-    const now = Date.now();
+    const now = this.#now();
     const due = [...this.#due].filter(({ lookAtMs }) => lookAtMs <= now);
     for (let i = 0; i < due.length; i += mostAtOnce) {
       await Promise.all(due.slice(i, i + mostAtOnce).map((one) => this.#lookFor(one)));
@@ -113,18 +158,19 @@ export class StoredCheck {
   }
 
   async #lookFor(due: Due): Promise<void> {
-    const { message, hash, body } = due.answer;
+    const { node, subject, hash } = due;
     due.tries += 1;
-    due.lookAtMs = Date.now() + firstLookMs * 2 ** Math.min(due.tries, 6);
+    due.lookAtMs = this.#now() + firstLookMs * 2 ** Math.min(due.tries, 6);
     try {
-      const entry = await this.#reader.lastEntry(streamNames.shares, message.subject);
-      const isThere = entry !== undefined && "message" in entry && entry.message.hash === hash;
-      if (isThere) this.#found(due);
-      else if (entry !== undefined) {
-        // Anybody may have put it there: it says nothing about the node. The audit looks behind it.
-        this.#log.warn({ node: body.node, rid: body.rid }, "something hides a share on its stream");
+      const entry = await this.#reader.lastEntry(streamNames.shares, subject);
+      if (entry === undefined) return;
+      if ("message" in entry && entry.message.hash === hash) {
+        this.#found(due);
+        return;
       }
-      if (entry !== undefined && !isThere) this.#drop(due);
+      // Anybody may have put it there: it says nothing about the node. The audit looks behind it.
+      this.#log.warn({ node, subject }, "something hides a share on its stream");
+      this.#drop(due);
     } catch {
       // The broker does not answer: nothing was seen.
       due.tries -= 1;
@@ -133,13 +179,15 @@ export class StoredCheck {
 
   #found(due: Due): void {
     this.#storedUpToMs = Math.max(this.#storedUpToMs, due.seenMs);
-    const { charge } = due;
+    const { node } = due;
+    const charge = this.#charges.get(node);
     if (charge !== undefined) {
-      const { node } = charge;
-      const isLast = [...this.#due].every((one) => one === due || one.charge?.node !== node);
-      const text = `what was missing of node ${node} is stored now`;
-      const isSettled = isLast && !this.#owing.has(node);
-      if (isSettled && !this.#book.withdraw({ ...charge, text, messages: [] })) return;
+      const isLast = [...this.#due].every((one) => one === due || one.node !== node);
+      if (isLast && !this.#owing.has(node)) {
+        const text = `what was missing of node ${node} is stored now`;
+        if (!this.#book.withdraw({ ...charge, text, messages: [] })) return;
+        this.#charges.delete(node);
+      }
     }
     this.#due.delete(due);
   }
@@ -147,32 +195,28 @@ export class StoredCheck {
   /** Looks for it no more. */
   #drop(due: Due): void {
     this.#due.delete(due);
-    if (due.charge !== undefined) this.#owing.add(due.charge.node);
+    if (due.isMissing) this.#owing.add(due.node);
   }
 
   #judge(due: Due, allowedMs: number): void {
-    const ageMs = Date.now() - due.seenMs;
-    if (ageMs > giveUpMs) this.#drop(due);
-    if (due.charge !== undefined) return;
+    const ageMs = this.#now() - due.seenMs;
     // A stream that takes no shares at all, because it is full, is no node's fault.
-    if (ageMs < allowedMs || due.tries < 2 || this.#storedUpToMs <= due.seenMs) return;
-    const { body, hash, message } = due.answer;
-    const { node, rid, key, party } = body;
-    const seconds = Math.round(ageMs / 1000);
-    due.charge = {
-      node,
-      verdict: "suspect",
-      code: "not-stored",
-      text: `node ${node} sent a share for request ${rid} that is not stored ${seconds} s later, though newer ones are`,
-      evidence: [hash],
-      messages: [due.request, message],
-      rid,
-      key,
-      party,
-    };
-    this.#book.charge(due.charge);
-    if ([...this.#due].filter(({ charge }) => charge !== undefined).length > mostCharged) {
-      this.#drop(due);
+    const isTimely = ageMs >= allowedMs && due.tries >= 2 && this.#storedUpToMs > due.seenMs;
+    if (isTimely && !due.isMissing) this.#miss(due, ageMs);
+    if (ageMs > giveUpMs) this.#drop(due);
+  }
+
+  #miss(due: Due, ageMs: number): void {
+    const { node } = due;
+    due.isMissing = true;
+    if (due.charge !== undefined) {
+      const charge = due.charge(Math.round(ageMs / 1000));
+      if (!this.#charges.has(node)) this.#charges.set(node, charge);
+      this.#book.charge(charge);
     }
+    if ([...this.#due].filter((one) => one.isMissing).length > mostMissing) this.#drop(due);
+    // What nobody looked for may be missing too: the node is believed again only when that is there.
+    for (const used of this.#spared.get(node) ?? []) this.#lookLater(used);
+    this.#spared.delete(node);
   }
 }
