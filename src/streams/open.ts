@@ -152,9 +152,8 @@ function requireAgreement(
   routing: Readonly<Record<string, string>>,
   body: object,
 ): void {
-  const fields = new Map<string, unknown>(Object.entries(body));
-  for (const [field, value] of Object.entries(routing)) {
-    if (fields.get(field) !== value) {
+  for (const field of Object.keys(routing)) {
+    if (Reflect.get(body, field) !== routing[field]) {
       throw new HsmError(code, `payload and subject ${message.subject} disagree on ${field}`);
     }
   }

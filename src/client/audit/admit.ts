@@ -190,17 +190,16 @@ function requireSender(sender: Member, { kind, message, body }: Admitted): void 
   }
 }
 
-function namedByBody(body: object | undefined): Pick<Member, "role" | "name"> | undefined {
-  const fields = new Map<string, unknown>(Object.entries(body ?? {}));
+function namedByBody(body: object = {}): Pick<Member, "role" | "name"> {
   // A share names the client too, whom it answers; a blame and its settlement name the node.
-  const type = fields.get("type");
+  const type: unknown = Reflect.get(body, "type");
   const role =
     type === "node-cleared"
       ? "operator"
-      : fields.has("node") && type !== "misbehaviour"
+      : Object.hasOwn(body, "node") && type !== "misbehaviour"
         ? "node"
         : "client";
-  return { role, name: String(fields.get(role)) };
+  return { role, name: String(Reflect.get(body, role)) };
 }
 
 function namedBySubject(text: string): Pick<Member, "role" | "name"> | undefined {

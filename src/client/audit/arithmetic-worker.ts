@@ -1,7 +1,8 @@
 /** @module A thread of an audit: signatures of messages, and the arithmetic of signings. */
 import type { GroupKey } from "../../scheme/index.js";
 import { verifyClaims } from "./claims.js";
-import { judge, type SigningJob, type Verdict } from "./recombine.js";
+import { judgeAll, type Verdict } from "./recombine.js";
+import type { SigningJob } from "./signing-job.js";
 
 export type ArithmeticTask =
   | {
@@ -22,7 +23,7 @@ const maxKnown = 1024;
 export function runTask(task: ArithmeticTask): boolean[] | Verdict[] {
   if (task.type === "verify") return verifyClaims(task.identities, task.packed);
   const { groups } = task;
-  return task.jobs.map((job) => judge({ ...job, group: groupOf(job.terms.key, groups) }));
+  return judgeAll(task.jobs.map((job) => ({ ...job, group: groupOf(job.terms.key, groups) })));
 }
 
 function groupOf(key: string, groups: ReadonlyMap<string, GroupKey>): GroupKey {

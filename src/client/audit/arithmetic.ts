@@ -9,7 +9,8 @@ import type { GroupKey } from "../../scheme/index.js";
 import type { SignatureClaim } from "../../streams/envelope.js";
 import type { ArithmeticTask } from "./arithmetic-worker.js";
 import { packClaims } from "./claims.js";
-import { judge, type SigningJob, type Verdict } from "./recombine.js";
+import { judgeAll, type Verdict } from "./recombine.js";
+import type { SigningJob } from "./signing-job.js";
 
 export interface Arithmetic {
   /** Tasks that may be under way before the first is waited for. */
@@ -29,7 +30,7 @@ const ownThread: Arithmetic = {
   depth: 0,
   verify: (claims) =>
     claims.map((claim) => claim?.member.identity.verify(claim.signed, claim.signature) === true),
-  judge: (jobs) => jobs.map((job) => judge(job)),
+  judge: (jobs) => judgeAll(jobs),
   close: () => Promise.resolve(),
 };
 

@@ -26,7 +26,8 @@ import {
 } from "./findings.js";
 import { KeyHistory } from "./key-history.js";
 import { Positions, type Mark } from "./positions.js";
-import type { SigningJob, Verdict } from "./recombine.js";
+import type { Verdict } from "./recombine.js";
+import type { SigningJob } from "./signing-job.js";
 import { isInScope, isSigningInScope, type AuditScope } from "./scope.js";
 import { SequenceCheck } from "./sequence.js";
 import { Sessions } from "./sessions.js";

@@ -22,7 +22,8 @@ import {
 import { SignRequest } from "../../streams/requests.js";
 import { ShareMessage } from "../../streams/shares.js";
 import { streamNames } from "../../streams/subjects.js";
-import { jobOfInput, judge, type PartyShares, type SigningJob } from "./recombine.js";
+import { judge } from "./recombine.js";
+import { jobOfInput, type PartyShares, type SigningJob } from "./signing-job.js";
 import { sameTerms } from "./signing.js";
 
 /** What can be proven of a node. */

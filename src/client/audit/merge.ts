@@ -14,6 +14,8 @@ interface Reader {
   readonly stream: KeptStream;
   readonly entries: AsyncIterator<Entry>;
   head: Entry | undefined;
+  /** Of `head`; Infinity behind the end. */
+  timeMs: number;
 }
 
 /** Every entry of the streams, each stream's in its own order. */
@@ -25,14 +27,13 @@ export async function* merge(
     stream,
     entries: source.entries(stream)[Symbol.asyncIterator](),
     head: undefined,
+    timeMs: Infinity,
   }));
   try {
     for (const reader of readers) await advance(reader);
     for (;;) {
-      const next = readers
-        .filter(({ head }) => head !== undefined)
-        .toSorted((one, other) => timeOf(one) - timeOf(other))[0];
-      if (next?.head === undefined) return;
+      const next = readers.reduce((one, other) => (other.timeMs < one.timeMs ? other : one));
+      if (next.head === undefined) return;
       yield { stream: next.stream, entry: next.head };
       await advance(next);
     }
@@ -44,9 +45,10 @@ export async function* merge(
 async function advance(reader: Reader): Promise<void> {
   const { done, value } = await reader.entries.next();
   reader.head = done === true ? undefined : value;
+  reader.timeMs = reader.head === undefined ? Infinity : timeOf(reader.head);
 }
 
 /** An entry that has no time goes at once. */
-function timeOf({ head }: Reader): number {
-  return head !== undefined && "message" in head ? Date.parse(head.message.time) || 0 : 0;
+function timeOf(entry: Entry): number {
+  return "message" in entry ? Date.parse(entry.message.time) || 0 : 0;
 }

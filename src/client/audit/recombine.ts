@@ -1,45 +1,17 @@
 /**
- * @module The arithmetic of an audit: the recorded shares of one signing, made into signatures again.
- * Plain values in and out, so that it can run on any thread. It is nearly all of an audit's cost.
+ * @module The arithmetic of an audit: recorded shares, made into signatures again. Plain values in and out, so
+ * that it can run on any thread. It is nearly all of an audit's cost.
  */
 import { HsmError } from "../../errors.js";
-import { fromBase64url, fromHex } from "../../identity/encoding.js";
 import {
-  combine,
-  encodeMessage,
   findQuorum,
   parseSignatureShare,
   verifyShareProof,
   verifySignature,
-  type EncodingInput,
-  type GroupKey,
   type SignatureShare,
 } from "../../scheme/index.js";
-import { encodings, hashes } from "../api.js";
-import type { SignRequest } from "../../streams/requests.js";
-
-/** What a request asks to be signed. */
-export type Terms = Pick<
-  SignRequest,
-  "key" | "epoch" | "algorithm" | "scheme" | "encoding" | "hash" | "inputs" | "salts"
->;
-
-export interface PartyShares {
-  readonly party: number;
-  /** One an input, base64url. */
-  readonly shares: readonly string[];
-  readonly proofs?: readonly string[];
-}
-
-export interface SigningJob {
-  readonly group: GroupKey;
-  readonly terms: Terms;
-  /** One of each party. */
-  readonly answers: readonly PartyShares[];
-  readonly result?: { readonly quorum: readonly number[]; readonly signatures: readonly string[] };
-  /** Without it only the recorded signatures are verified. */
-  readonly recombine: boolean;
-}
+import { recordedQuorums } from "./recorded-quorum.js";
+import { bytesOf, encodedInputs, type SigningJob } from "./signing-job.js";
 
 /** What came out. Lists are party indices without repeats. */
 export interface Verdict {
@@ -60,37 +32,41 @@ export interface Verdict {
   readonly wrongProofs: readonly number[];
 }
 
-/** The same job for one of its inputs. */
-export function jobOfInput(job: SigningJob, index: number): SigningJob {
-  const one = <T>(all: readonly T[] | undefined): T[] => all?.slice(index, index + 1) ?? [];
-  const { terms, answers, result, ...rest } = job;
-  const { inputs, salts } = terms;
-  return {
-    ...rest,
-    terms: { ...terms, inputs: one(inputs), ...(salts === undefined ? {} : { salts: one(salts) }) },
-    answers: answers.map(({ party, shares, proofs }) => ({
-      party,
-      shares: one(shares),
-      ...(proofs === undefined ? {} : { proofs: one(proofs) }),
-    })),
-    ...(result === undefined ? {} : { result: { ...result, signatures: one(result.signatures) } }),
-  };
-}
-
 /** Judges the shares and signatures of one signing. */
 export function judge(job: SigningJob): Verdict {
-  const verdict = new Tally();
-  for (const index of job.terms.inputs.keys()) {
-    let encoded: Uint8Array;
-    try {
-      encoded = encodeMessage(job.group, encodingInput(job.terms, index));
-      judgeInput(job, index, encoded, verdict);
-    } catch (error) {
-      if (!(error instanceof HsmError)) throw error;
-      return { ...new Tally().result(), unencodable: error.message };
-    }
+  const [verdict = new Tally().result()] = judgeAll([job]);
+  return verdict;
+}
+
+/** `judge` for several signings: what is in order is cheaper together, what is not changes no other's verdict. */
+export function judgeAll(jobs: readonly SigningJob[]): Verdict[] {
+  const messages = jobs.map((job) => unlessRefused(() => encodedInputs(job)));
+  const inOrder = recordedQuorums(jobs, messages);
+  return jobs.map((job, at) => {
+    const encoded = messages[at];
+    if (encoded === undefined || encoded instanceof HsmError) return unencodable(encoded);
+    const tally = new Tally();
+    const refused = unlessRefused(() => {
+      for (const [index, message] of encoded.entries()) {
+        if (inOrder[at]?.has(index) === true) tally.isRight();
+        else judgeInput(job, index, message, tally);
+      }
+    });
+    return refused instanceof HsmError ? unencodable(refused) : tally.result();
+  });
+}
+
+function unencodable(error: HsmError | undefined): Verdict {
+  return { ...new Tally().result(), unencodable: error?.message ?? "" };
+}
+
+function unlessRefused<T>(of: () => T): T | HsmError {
+  try {
+    return of();
+  } catch (error) {
+    if (error instanceof HsmError) return error;
+    throw error;
   }
-  return verdict.result();
 }
 
 class Tally {
@@ -102,6 +78,11 @@ class Tally {
   readonly culprits = new Set<number>();
   readonly suspects = new Set<number>();
   readonly wrongProofs = new Set<number>();
+
+  isRight(): void {
+    this.valid++;
+    this.recombined++;
+  }
 
   result(): Verdict {
     return {
@@ -121,11 +102,6 @@ function judgeInput(job: SigningJob, index: number, encoded: Uint8Array, tally: 
   const { group, result } = job;
   const text = result?.signatures[index];
   const recorded = text === undefined ? undefined : bytesOf(text);
-  if (recorded !== undefined && isRecordedQuorum(job, index, encoded, recorded)) {
-    tally.valid++;
-    tally.recombined++;
-    return;
-  }
   const isValid = recorded !== undefined && verifySignature(group, encoded, recorded);
   if (isValid) tally.valid++;
   else if (result !== undefined) tally.wrongSignatures.add(index + 1);
@@ -153,33 +129,6 @@ function judgeInput(job: SigningJob, index: number, encoded: Uint8Array, tally: 
   if (!found.quorum.every((party) => wanted.includes(party))) tally.otherQuorum.add(index + 1);
 }
 
-/**
- * The usual case, at the least price: the answers are the recorded quorum's, without proofs, and make the
- * recorded signature. Then all is right, and there is nobody to judge.
- */
-function isRecordedQuorum(
-  { group, result, answers, recombine }: SigningJob,
-  index: number,
-  encoded: Uint8Array,
-  recorded: Uint8Array,
-): boolean {
-  const parties = new Set(answers.map(({ party }) => party));
-  if (!recombine || answers.length !== group.threshold || parties.size < answers.length)
-    return false;
-  try {
-    const received: SignatureShare[] = [];
-    for (const { party, shares, proofs } of answers) {
-      if (proofs !== undefined || result?.quorum.includes(party) !== true) return false;
-      const bytes = fromBase64url(shares[index] ?? "", "share");
-      received.push(parseSignatureShare(group, party, bytes));
-    }
-    return Buffer.compare(combine(group, encoded, received), recorded) === 0;
-  } catch (error) {
-    if (error instanceof HsmError) return false;
-    throw error;
-  }
-}
-
 function sharesOf(
   { group, terms, answers }: SigningJob,
   index: number,
@@ -202,32 +151,4 @@ function sharesOf(
     if (proofs !== undefined && !isProven) tally.wrongProofs.add(party);
     return [share];
   });
-}
-
-function encodingInput({ encoding, hash, inputs, salts }: Terms, index: number): EncodingInput {
-  const salt = salts?.[index];
-  const known = { encoding: encodings.find(is(encoding)), hash: hashes.find(is(hash)) };
-  if (known.encoding === undefined || known.hash !== hash) {
-    throw new HsmError("ERR_UNSUPPORTED_MECHANISM", "unknown encoding or hash");
-  }
-  return {
-    encoding: known.encoding,
-    ...(known.hash === undefined ? {} : { hash: known.hash }),
-    data: fromHex(inputs[index] ?? "", "input"),
-    ...(salt === undefined ? {} : { salt: fromHex(salt, "salt") }),
-  };
-}
-
-function is(wanted: string | undefined): (one: string) => boolean {
-  return (one) => one === wanted;
-}
-
-/** Undefined for a text that nobody writes; the empty text is no bytes. */
-function bytesOf(text: string): Uint8Array | undefined {
-  try {
-    return fromBase64url(text, "number");
-  } catch (error) {
-    if (error instanceof HsmError) return undefined;
-    throw error;
-  }
 }

@@ -9,7 +9,7 @@ import type { ShareMessage } from "../../streams/shares.js";
 import type { Read } from "./admit.js";
 import type { FindingCode, Report } from "./findings.js";
 import type { KeyHistory, KeyRecord } from "./key-history.js";
-import type { PartyShares, Terms } from "./recombine.js";
+import type { PartyShares, Terms } from "./signing-job.js";
 
 /** What is kept of a message: enough to find it again. */
 export type Reference = Pick<StoredMessage, "seq" | "hash">;

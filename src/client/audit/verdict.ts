@@ -3,7 +3,8 @@ import type { SigningResult } from "../../streams/audit-events.js";
 import type { Blames } from "./blames.js";
 import type { FindingCode, FindingFacts, Report } from "./findings.js";
 import type { KeyRecord } from "./key-history.js";
-import type { SigningJob, Verdict } from "./recombine.js";
+import type { Verdict } from "./recombine.js";
+import type { SigningJob } from "./signing-job.js";
 import type { Signing } from "./signing.js";
 
 type About = Pick<FindingFacts, "client" | "key" | "rid" | "session" | "time">;

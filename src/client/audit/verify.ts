@@ -18,7 +18,8 @@ import {
 } from "./audit.js";
 import type { Finding } from "./findings.js";
 import { merge, type StreamEntry } from "./merge.js";
-import type { SigningJob, Verdict } from "./recombine.js";
+import type { Verdict } from "./recombine.js";
+import type { SigningJob } from "./signing-job.js";
 import type { Signing } from "./signing.js";
 import type { HistorySource } from "./sources.js";
 
