@@ -5,6 +5,7 @@ import {
   auditReport,
   formatFinding,
   formatSummary,
+  oneLine,
   readEvidence,
   verifyHistory,
   weigh,
@@ -134,7 +135,7 @@ Exit code: 0 the node is proven guilty, 3 it is not, 2 the file could not be rea
       const looked = weighed.messages.map(({ hash, stream, by, time = "" }) =>
         `  ${hash} ${stream} by ${by} ${time}`.trimEnd(),
       );
-      const text = [`${verdict}: ${weighed.text}`, ...looked].join("\n");
+      const text = [`${verdict}: ${weighed.text}`, ...looked].map(oneLine).join("\n");
       print(program.opts<GlobalOptions>(), { version: 1, ...weighed }, text);
       process.exitCode = weighed.guilt === undefined ? 3 : 0;
     });

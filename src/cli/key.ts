@@ -5,6 +5,7 @@ import {
   defaultPolicy,
   encodings,
   hashes,
+  oneLine,
   type DestroyResult,
   type Encoding,
   type GenerateKeyOptions,
@@ -106,7 +107,11 @@ cluster makes n/k times as many signatures at most.
           (one) =>
             `${one.keyId}  ${one.token}  rsa${one.modulusBits}  ${one.threshold}-of-${one.parties.length}  ${one.createdAt}  ${one.label}`,
         );
-        print(options, keys.map(plain), rows.length > 0 ? rows.join("\n") : "no active key");
+        print(
+          options,
+          keys.map(plain),
+          rows.length > 0 ? rows.map(oneLine).join("\n") : "no active key",
+        );
       });
     });
 

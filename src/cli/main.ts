@@ -5,6 +5,7 @@
  */
 import { inspect } from "node:util";
 import { Command } from "commander";
+import { oneLine } from "../client/index.js";
 import { describeError } from "../errors.js";
 import { addAuditCommands } from "./audit.js";
 import { addClusterCommands } from "./cluster.js";
@@ -51,7 +52,9 @@ addPinCommands(program);
 try {
   await program.parseAsync();
 } catch (error) {
-  process.stderr.write(`thsm: ${describeError(error)}\n`);
+  // Some libraries' errors are several lines.
+  const lines = describeError(error).split("\n").map(oneLine);
+  process.stderr.write(`thsm: ${lines.join("\n")}\n`);
   if (program.opts<{ debug?: boolean }>().debug === true && error instanceof Error) {
     process.stderr.write(`${inspect(error)}\n`);
   }

@@ -1,7 +1,7 @@
 /** @module `thsm status`: is everything there, does somebody lie, is there room. */
 import { setTimeout as delay } from "node:timers/promises";
 import type { Command } from "commander";
-import { clusterStatus, type ClusterStatus, type NodeStatus } from "../client/index.js";
+import { clusterStatus, oneLine, type ClusterStatus, type NodeStatus } from "../client/index.js";
 import { configFile, print, type GlobalOptions } from "./context.js";
 
 interface StatusFlags {
@@ -60,7 +60,7 @@ function formatStatus(status: ClusterStatus): string {
     ),
     ...warnings.map((text) => `WARNING ${text}`),
   ];
-  return lines.join("\n");
+  return lines.map(oneLine).join("\n");
 }
 
 function formatNode({ node, alive, boot, beat, queued, activeKeys, ...rest }: NodeStatus): string {

@@ -39,6 +39,7 @@ export {
 export { readClientConfig, type ClientConfig } from "./config.js";
 export { requireSafeDirectory } from "../identity/secret-file.js";
 export { parseDigestInfo } from "../scheme/index.js";
+export { oneLine } from "./one-line.js";
 export { encryptTo } from "./padding.js";
 export { verifySignature, type PublicKey } from "./verify.js";
 

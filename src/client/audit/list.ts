@@ -1,4 +1,5 @@
 /** @module Every signing of a history, each as one line. */
+import { oneLine } from "../one-line.js";
 import type { Cluster } from "../../identity/cluster.js";
 import type { Finding } from "./findings.js";
 import type { Verdict } from "./recombine.js";
@@ -67,7 +68,7 @@ export async function* listSignings(
   }
 }
 
-/** One line for a terminal. */
+/** One line for a terminal, whatever its senders wrote. */
 export function formatSigningLine(line: SigningLine): string {
   const { time, client, label, key, kind, encoding, hash, inputs, asked, quorum, attempts } = line;
   const ended = {
@@ -79,7 +80,8 @@ export function formatSigningLine(line: SigningLine): string {
   const what = [kind === "sign" ? undefined : kind, encoding, hash].filter(Boolean).join(" ");
   const more = attempts > 1 ? `, ${attempts} attempts` : "";
   const program = line.application === undefined ? "" : ` (${line.application})`;
-  return `${time} ${client}${program} ${JSON.stringify(label)} ${key.slice(0, 8)} ${what} x${inputs}: ${ended}${more} ${line.rid}`;
+  const text = `${time} ${client}${program} ${JSON.stringify(label)} ${key.slice(0, 8)} ${what} x${inputs}: ${ended}${more} ${line.rid}`;
+  return oneLine(text);
 }
 
 function lineOf(

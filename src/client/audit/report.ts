@@ -1,6 +1,7 @@
 /**
  * @module What an audit tells: a text for people, an object for programs, an outcome for scripts.
  */
+import { oneLine } from "../one-line.js";
 import type { Finding } from "./findings.js";
 import { keptStreams } from "./sources.js";
 import type { AuditSummary } from "./audit.js";
@@ -19,9 +20,10 @@ export function auditExitCode({ findings }: Pick<AuditSummary, "findings">): 0 |
   return findings === 0 ? auditExitCodes.clean : auditExitCodes.findings;
 }
 
-/** One line for a finding. */
+/** One line for a finding, whatever its senders wrote. */
 export function formatFinding({ code, severity, stream, seq, text }: Finding): string {
-  return `${severity === "note" ? "note" : "FINDING"} ${code} ${stream} ${seq.join(",")}: ${text}`;
+  const what = severity === "note" ? "note" : "FINDING";
+  return oneLine(`${what} ${code} ${stream} ${seq.join(",")}: ${text}`);
 }
 
 /** The summary for a terminal; lines end with a line feed. */

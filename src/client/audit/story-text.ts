@@ -1,4 +1,5 @@
 /** @module A signing's story for a person. */
+import { oneLine } from "../one-line.js";
 import { formatFinding } from "./report.js";
 import type { NodePart, SigningStory } from "./explain.js";
 
@@ -37,7 +38,7 @@ export function formatStory(story: SigningStory): string {
     field("made again", `${story.recombined} of ${story.inputs.length} from the stored shares`),
     ...story.findings.map(formatFinding),
   ];
-  return lines.join("\n");
+  return lines.map(oneLine).join("\n");
 }
 
 function partText({ asked, did, code, reason, isInQuorum, node }: NodePart, story: SigningStory) {

@@ -1,4 +1,5 @@
 /** @module A stored message as one line: when, who, which key, what. */
+import { oneLine } from "../one-line.js";
 import type { Admitted } from "./admit.js";
 import type { FindingFacts } from "./findings.js";
 import type { KeptStream } from "./sources.js";
@@ -92,14 +93,7 @@ export function formatTailLine(line: TailLine): string {
     text,
     rid ?? session,
   ];
-  return parts
-    .filter((part) => part !== undefined)
-    .join(" ")
-    .replaceAll(/\p{C}/gu, escaped);
-}
-
-function escaped(character: string): string {
-  return `\\u{${character.codePointAt(0)?.toString(16)}}`;
+  return oneLine(parts.filter((part) => part !== undefined).join(" "));
 }
 
 interface Saying {

@@ -4,6 +4,7 @@
  */
 import { hash } from "node:crypto";
 import type { Cluster } from "../../identity/cluster.js";
+import { oneLine } from "../one-line.js";
 import type { AuditItem } from "./audit.js";
 import { rrsigOf, rsaAlgorithms, zoneKeyOf, type Rrsig, type ZoneKey } from "./master-file.js";
 import { readZone } from "./question.js";
@@ -213,7 +214,7 @@ class Log {
 export function formatZoneReport(report: ZoneReport): string {
   const { rrsigs, matched, otherAlgorithms, findings, keys, historyFindings } = report;
   const others = otherAlgorithms === 0 ? "" : `, ${otherAlgorithms} are not RSA`;
-  return [
+  const lines = [
     ...findings.map(({ code, text }) => `FINDING ${code} ${text}`),
     ...keys.map(({ key, label, keyTags, inZone, elsewhere, failed }) => {
       const tags = keyTags.length === 0 ? "not published" : `tag ${keyTags.join(", ")}`;
@@ -225,7 +226,8 @@ export function formatZoneReport(report: ZoneReport): string {
     ...(historyFindings === 0
       ? []
       : [`the history itself has ${historyFindings} findings: see thsm audit verify`]),
-  ].join("\n");
+  ];
+  return lines.map(oneLine).join("\n");
 }
 
 /** Shorter than a signature: a zone may have millions. */

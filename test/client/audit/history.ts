@@ -75,7 +75,7 @@ export class HistoryBuilder {
 
   constructor({ modulusBits = 1024, parties = 3, threshold = 2 }: HistoryOptions = {}) {
     this.nodes = ["ada", "bob", "cyd", "dan", "eve", "fay"].slice(0, parties);
-    this.cluster = this.#makeCluster();
+    this.cluster = new Cluster(this.clusterFile(), "/");
     this.#dealt = testKey(modulusBits, parties, threshold);
     this.#signers = this.#dealt.shares.map((share) => new ShareSigner(this.#dealt.group, share));
   }
@@ -355,8 +355,9 @@ export class HistoryBuilder {
     return Array.from({ length: this.#dealt.group.threshold }, (_, index) => index + 1);
   }
 
-  #makeCluster(): Cluster {
-    const member = (name: string): object => ({
+  /** What cluster.toml says. */
+  clusterFile(): ConstructorParameters<typeof Cluster>[0] {
+    const member = (name: string) => ({
       name,
       identity: this.identity(name).publicKey.text,
       login: `U${toHex(Buffer.from(name))
@@ -364,21 +365,18 @@ export class HistoryBuilder {
         .replaceAll(/[0189]/g, "Z")
         .padEnd(55, "A")}`,
     });
-    return new Cluster(
-      {
-        version: 1,
-        name: "test",
-        servers: ["nats://127.0.0.1"],
-        node: this.nodes.map(member),
-        client: ["knot", "bind"].map(member),
-        auditor: ["eva"].map(member),
-        token: [
-          { name: "zones", clients: ["knot"] },
-          { name: "other", clients: ["bind"] },
-        ],
-      },
-      "/",
-    );
+    return {
+      version: 1,
+      name: "test",
+      servers: ["nats://127.0.0.1"],
+      node: this.nodes.map(member),
+      client: ["knot", "bind"].map(member),
+      auditor: ["eva"].map(member),
+      token: [
+        { name: "zones", clients: ["knot"] },
+        { name: "other", clients: ["bind"] },
+      ],
+    };
   }
 }
 
