@@ -90,16 +90,17 @@ export interface SegmentContent {
 
 /**
  * Reads one segment and checks that its entries continue each other, begin with the number of its
- * name and name `keyId` as their signer's key. Only what `keep` wants stays in memory. Bytes behind
- * the last newline are left out.
+ * name and name `keyId` as their signer's key. Only what `keep` wants stays in memory. Of a file that is being
+ * written `end` tells how far it is: bytes behind that, or behind the last newline, are left out.
  * @throws HsmError `ERR_JOURNAL`
  */
 export async function readSegment(
   segment: Segment,
   keyId: string,
   keep: (entry: JournalEntry) => boolean,
+  end?: number,
 ): Promise<SegmentContent> {
-  const bytes = await readFile(segment.path);
+  const bytes = (await readFile(segment.path)).subarray(0, end);
   const kept: WrittenEntry[] = [];
   let first: JournalEntry | undefined;
   let last: JournalEntry | undefined;
@@ -148,24 +149,6 @@ export async function readEntry({ path, offset, length }: Place): Promise<Journa
   try {
     const { buffer } = await file.read(Buffer.alloc(length), 0, length, offset);
     return parseLine(buffer.toString("utf8"), path);
-  } finally {
-    await file.close();
-  }
-}
-
-/**
- * Cuts what a crash left behind the last newline. It was never released: a message is published only
- * after its whole line is on disk. Returns how many bytes were cut.
- */
-export async function cutTornLine(segment: Segment): Promise<number> {
-  const file = await open(segment.path, "r+");
-  try {
-    const bytes = await file.readFile();
-    const whole = bytes.lastIndexOf(newline) + 1;
-    if (whole === bytes.length) return 0;
-    await file.truncate(whole);
-    await file.sync();
-    return bytes.length - whole;
   } finally {
     await file.close();
   }

@@ -3,8 +3,7 @@
  * anybody hears of it. No broker can lose, reorder or deny what a node said; and a node that has
  * crashed continues its chain instead of starting a second one.
  */
-import { constants } from "node:fs";
-import { mkdir, open, type FileHandle } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import type { HsmError } from "../errors.js";
 import type { Cluster } from "../identity/cluster.js";
 import type { IdentityKey } from "../identity/identity-key.js";
@@ -12,10 +11,9 @@ import { syncDirectory } from "../identity/secret-file.js";
 import type { Logger } from "../log.js";
 import { chainStart, signMessage, verifyMessage } from "../streams/envelope.js";
 import type { StreamName } from "../streams/subjects.js";
-import { GroupCommit, writeAll } from "./group-commit.js";
+import { GroupCommit } from "./group-commit.js";
 import {
   continues,
-  cutTornLine,
   damaged,
   formatLine,
   lastEntry,
@@ -25,10 +23,9 @@ import {
   type JournalEntry,
   type WrittenEntry,
 } from "./journal-segments.js";
+import { cutUnfinished, endOfLines, SegmentFile } from "./segment-file.js";
 
 const defaultSegmentBytes = 16 << 20;
-/** A write returns when the disk has it: the same as a sync behind it, at one call instead of two. */
-const durably = constants.O_WRONLY | constants.O_APPEND | constants.O_DSYNC;
 
 export interface JournalOptions {
   readonly directory: string;
@@ -41,11 +38,6 @@ export interface JournalOptions {
   readonly onFailure: (error: HsmError) => void;
 }
 
-interface OpenSegment {
-  readonly path: string;
-  readonly file: FileHandle;
-}
-
 interface Spoken {
   readonly entry: JournalEntry;
   readonly line: Buffer;
@@ -54,8 +46,7 @@ interface Spoken {
 /** The writing end, continuing after `last`. */
 export class Journal {
   readonly #options: JournalOptions;
-  #segment: OpenSegment | undefined;
-  #size: number;
+  #segment: SegmentFile | undefined;
   /** The last message spoken, on disk or on its way. */
   #last: JournalEntry | undefined;
   readonly #commits: GroupCommit<Spoken, WrittenEntry>;
@@ -63,13 +54,11 @@ export class Journal {
   private constructor(
     options: JournalOptions,
     last: JournalEntry | undefined,
-    segment: OpenSegment | undefined,
-    size: number,
+    segment: SegmentFile | undefined,
   ) {
     this.#options = options;
     this.#last = last;
     this.#segment = segment;
-    this.#size = size;
     this.#commits = new GroupCommit({
       what: "the journal",
       gatherMs: 0,
@@ -92,15 +81,13 @@ export class Journal {
     await mkdir(directory, { recursive: true, mode: 0o700 });
     const newest = (await listSegments(directory)).at(-1);
     if (newest === undefined) {
-      return { journal: new Journal(options, undefined, undefined, 0), recent: [] };
+      return { journal: new Journal(options, undefined, undefined), recent: [] };
     }
-    const cut = await cutTornLine(newest);
+    const cut = await cutUnfinished(newest.path);
     if (cut > 0) log.warn({ bytes: cut, path: newest.path }, "unfinished last line cut off");
     const { last, recent } = await readTail(options, isNeeded);
     if (last !== undefined) requireSigned(options.cluster, last, newest.path);
-    const file = await open(newest.path, durably);
-    const { size } = await file.stat();
-    return { journal: new Journal(options, last, { path: newest.path, file }, size), recent };
+    return { journal: new Journal(options, last, await SegmentFile.open(newest.path)), recent };
   }
 
   /** The last message spoken; undefined before the first. */
@@ -127,36 +114,31 @@ export class Journal {
   /** What was said from number `from` and from `time` (RFC 3339) on and is on disk, oldest first. */
   async since(from: number, time: string): Promise<WrittenEntry[]> {
     const isNeeded = (entry: JournalEntry): boolean => entry.n >= from && entry.time >= time;
-    return (await readTail(this.#options, isNeeded)).recent;
+    return (await readTail(this.#options, isNeeded, this.#segment?.size)).recent;
   }
 
   /** Resolves when everything spoken is on disk and the file is closed. */
   async close(): Promise<void> {
     await this.#commits.close();
-    await this.#segment?.file.close();
+    await this.#segment?.close();
   }
 
   async #write(batch: readonly Spoken[]): Promise<WrittenEntry[]> {
-    const { file, path } = await this.#segmentFor(batch[0]?.entry.n ?? 0);
-    await writeAll(file, Buffer.concat(batch.map(({ line }) => line)), null);
+    const segment = await this.#segmentFor(batch[0]?.entry.n ?? 0);
+    let next = await segment.append(Buffer.concat(batch.map(({ line }) => line)));
     return batch.map(({ entry, line }) => {
-      const offset = this.#size;
-      this.#size += line.length;
+      const offset = next;
+      next += line.length;
       // Without its newline.
-      return { ...entry, place: { path, offset, length: line.length - 1 } };
+      return { ...entry, place: { path: segment.path, offset, length: line.length - 1 } };
     });
   }
 
-  async #segmentFor(n: number): Promise<OpenSegment> {
+  async #segmentFor(n: number): Promise<SegmentFile> {
     const { directory, segmentBytes = defaultSegmentBytes } = this.#options;
-    if (this.#segment === undefined || this.#size >= segmentBytes) {
-      await this.#segment?.file.close();
-      const path = segmentPath(directory, n);
-      this.#segment = {
-        path,
-        file: await open(path, durably | constants.O_CREAT | constants.O_EXCL, 0o600),
-      };
-      this.#size = 0;
+    if (this.#segment === undefined || this.#segment.size >= segmentBytes) {
+      await this.#segment?.close();
+      this.#segment = await SegmentFile.create(segmentPath(directory, n));
       await syncDirectory(directory);
     }
     return this.#segment;
@@ -174,11 +156,16 @@ export async function verifyJournal(
   cluster: Cluster,
 ): Promise<number> {
   let before: JournalEntry | undefined;
-  for (const segment of await listSegments(directory)) {
-    const { first, last } = await readSegment(segment, key.publicKey.keyId, (entry) => {
+  const segments = await listSegments(directory);
+  for (const segment of segments) {
+    const check = (entry: JournalEntry): boolean => {
       requireSigned(cluster, entry, segment.path);
       return false;
-    });
+    };
+    // Its node may be running, or have been killed.
+    const isOpen = segment === segments.at(-1);
+    const end = isOpen ? endOfLines(await readFile(segment.path)) : undefined;
+    const { first, last } = await readSegment(segment, key.publicKey.keyId, check, end);
     if (first !== undefined && !continues(first, before)) {
       throw damaged(segment.path, `it does not continue message ${before?.n ?? 0}`);
     }
@@ -187,10 +174,11 @@ export async function verifyJournal(
   return before?.n ?? 0;
 }
 
-/** The segments from the newest back to the one whose first entry is not needed any more. */
+/** The segments from the newest, up to its byte `end`, back to the one whose first entry is not needed. */
 async function readTail(
   { directory, key }: Pick<JournalOptions, "directory" | "key">,
   isNeeded: (entry: JournalEntry) => boolean,
+  end?: number,
 ): Promise<{ last: JournalEntry | undefined; recent: WrittenEntry[] }> {
   const segments = await listSegments(directory);
   if (segments[0] !== undefined && segments[0].first !== 1) {
@@ -201,7 +189,9 @@ async function readTail(
   for (let at = segments.length - 1; at >= 0; at--) {
     const segment = segments[at];
     if (segment === undefined) break;
-    const { first, last: newest, kept } = await readSegment(segment, key.publicKey.keyId, isNeeded);
+    const until = at === segments.length - 1 ? end : undefined;
+    const content = await readSegment(segment, key.publicKey.keyId, isNeeded, until);
+    const { first, last: newest, kept } = content;
     const older = segments[at - 1];
     const before = older === undefined ? undefined : await lastEntry(older);
     // A crash may have come between making a segment and its first line.

@@ -9,7 +9,7 @@ import { Journal, verifyJournal } from "../../src/node/journal.js";
 import type { JournalEntry } from "../../src/node/journal-segments.js";
 import { verifyMessage } from "../../src/streams/envelope.js";
 import { streamNames } from "../../src/streams/subjects.js";
-import { codeOf } from "./eventually.js";
+import { codeOf, eventually } from "./eventually.js";
 import { memoryCluster } from "./memory-cluster.js";
 
 const { cluster, keys } = memoryCluster();
@@ -97,6 +97,37 @@ describe("the journal", () => {
       expect(next).to.include({ n: 3, prev: entries[1]?.message.hash });
       await journal.close();
       expect(await verifyJournal(directory, keys.n1, cluster)).to.equal(3);
+    }
+  }).timeout(20_000);
+
+  it("takes no filler for messages, and no hole for damage, whichever sectors a crash has lost", async () => {
+    // Killed while it writes: the filler stays.
+    const { journal } = await open();
+    for (let i = 0; i < 20; i++) await speak(journal, `message ${i}`);
+    const [path = ""] = await segments();
+    await eventually("filler", async () => (await readFile(path)).length > 200_000 || undefined);
+    const { length: end } = (await readFile(path, "utf8")).trimEnd();
+    const late = Array.from({ length: 8 }, (_, i) => speak(journal, `late ${i}`));
+    const last = (await Promise.all(late)).at(-1);
+    expect((await journal.since(1, "")).at(-1)?.message.hash).to.equal(last?.message.hash);
+    const whole = await readFile(path);
+    expect(whole.length).to.be.greaterThan(200_000);
+    expect(await verifyJournal(directory, keys.n1, cluster)).to.equal(28);
+    await journal.close();
+    expect((await readFile(path, "utf8")).split("\n")).to.have.length(29);
+
+    const sectors = Math.ceil(whole.toString().trimEnd().length / 512);
+    for (let lost = Math.floor(end / 512); lost < sectors; lost++) {
+      const torn = Buffer.from(whole);
+      torn.fill(" ", Math.max(end + 1, lost * 512), (lost + 1) * 512);
+      await writeFile(path, torn);
+      const kept = await verifyJournal(directory, keys.n1, cluster);
+      expect(kept, `sector ${lost}`).to.be.within(20, 27);
+      const again = await open();
+      expect(again.recent).to.have.length(kept);
+      expect((await speak(again.journal, "next")).n).to.equal(kept + 1);
+      await again.journal.close();
+      expect(await verifyJournal(directory, keys.n1, cluster)).to.equal(kept + 1);
     }
   }).timeout(20_000);
 
