@@ -1,20 +1,23 @@
 /**
- * @module Applications: all sockets with one application id. An application owns its logins and
- * one signing session per token; nobody signs on the strength of another application's login.
+ * @module Applications: all sockets of one user with one application id. An application owns its
+ * logins and one signing session per token; nobody signs on the strength of another application's login.
  */
 import type { HsmClient, SigningSession } from "../client/index.js";
 import { describeError } from "../errors.js";
 import type { Logger } from "../log.js";
 import type { Hello } from "./rpc/messages.js";
 import { Turns } from "./turns.js";
+import { Users, type User, type UserLimits } from "./users.js";
 
 /** How long the signing sessions of an application without sockets stay open. */
 const lingerMs = 60_000;
 /** Programs that come and go by the hundred leave no more than this behind them. */
 const maxLingering = 256;
 
-/** What one application may have, so that the others have something too. */
-export interface ApplicationLimits {
+/** What one application and one user may have, so that the others have something too. */
+export interface ApplicationLimits extends UserLimits {
+  /** All connections together. */
+  readonly maxConnections: number;
   readonly maxConnectionsPerApplication: number;
   readonly maxCallsPerApplication: number;
 }
@@ -26,15 +29,17 @@ export class Application {
   readonly logins: Set<string> = new Set();
   /** Logins under way: they keep the identity open too. */
   pendingLogins = 0;
+  readonly user: User;
   readonly turns: Turns;
   sockets = 0;
   readonly #reached = new Set<string>();
   readonly #sessions = new Map<string, Promise<SigningSession>>();
 
-  constructor(hello: Hello, maxCalls: number, log: Logger) {
+  constructor(hello: Hello, user: User, maxCalls: number, log: Logger) {
     this.name = `${hello.program}[${hello.pid}]`;
     this.log = log.child({ application: this.name });
-    this.turns = new Turns(maxCalls);
+    this.user = user;
+    this.turns = new Turns(maxCalls, "maxCallsPerApplication");
   }
 
   /** Logs once for each limit: an application at its limit comes back all the time. */
@@ -68,30 +73,52 @@ export class Application {
 
 /** All applications that have sockets here, or had some a short while ago. */
 export class Applications {
-  readonly #byId = new Map<string, Application>();
+  readonly users: Users;
+  /** Another user's application with the same id is another application. */
+  readonly #byUserAndId = new Map<string, Application>();
   readonly #lingering = new Map<Application, { timer: NodeJS.Timeout; forget: () => void }>();
   readonly #limits: ApplicationLimits;
   readonly #log: Logger;
+  #sockets = 0;
 
   constructor(limits: ApplicationLimits, log: Logger) {
     this.#limits = limits;
     this.#log = log;
+    this.users = new Users(limits);
   }
 
-  /** The application of a hello, when it has sockets here or had some a short while ago. */
-  find(hello: Hello): Application | undefined {
-    return this.#byId.get(hello.application);
+  /** The limit that forbids the application of a hello one more connection; it is logged. */
+  crowding(hello: Hello, user: User): string | undefined {
+    const known = this.#byUserAndId.get(keyOf(hello, user));
+    const limit = this.#limitReached(known?.sockets ?? 0, user.sockets);
+    if (limit === undefined) return undefined;
+    if (known === undefined) user.noteLimit(limit, hello.program, this.#log);
+    else known.noteLimit(limit);
+    return limit;
+  }
+
+  #limitReached(ofApplication: number, ofUser: number): keyof ApplicationLimits | undefined {
+    const { maxConnectionsPerApplication, maxConnectionsPerUser, maxConnections } = this.#limits;
+    if (ofApplication >= maxConnectionsPerApplication) return "maxConnectionsPerApplication";
+    if (ofUser >= shareOf(maxConnectionsPerUser, ofApplication)) return "maxConnectionsPerUser";
+    return this.#sockets >= shareOf(maxConnections, ofUser) ? "maxConnections" : undefined;
   }
 
   /** The application of a new socket. */
-  attach(hello: Hello): Application {
-    const application =
-      this.#byId.get(hello.application) ??
-      new Application(hello, this.#limits.maxCallsPerApplication, this.#log);
-    this.#byId.set(hello.application, application);
+  attach(hello: Hello, user: User): Application {
+    const key = keyOf(hello, user);
+    let application = this.#byUserAndId.get(key);
+    if (application === undefined) {
+      const { maxCallsPerApplication } = this.#limits;
+      application = new Application(hello, user, maxCallsPerApplication, this.#log);
+      this.#byUserAndId.set(key, application);
+      user.applications++;
+    }
     clearTimeout(this.#lingering.get(application)?.timer);
     this.#lingering.delete(application);
     application.sockets++;
+    user.sockets++;
+    this.#sockets++;
     if (application.sockets === 1) application.log.info({}, "application connected");
     return application;
   }
@@ -101,14 +128,19 @@ export class Applications {
    * application that lives on shows its resume ticket when it comes back.
    */
   detach(hello: Hello, application: Application, client: HsmClient | undefined): void {
+    const { user } = application;
     application.sockets--;
+    user.sockets--;
+    this.#sockets--;
     if (application.sockets > 0) return;
     application.logins.clear();
     this.lockIfUnused(client);
     application.log.info({}, "application disconnected");
     const forget = (): void => {
       clearTimeout(this.#lingering.get(application)?.timer);
-      this.#byId.delete(hello.application);
+      this.#byUserAndId.delete(keyOf(hello, user));
+      user.applications--;
+      this.users.tidy(user);
       this.#lingering.delete(application);
       void application.closeSessions();
     };
@@ -119,7 +151,7 @@ export class Applications {
 
   /** Locks the identity key when no application is logged in. */
   lockIfUnused(client: HsmClient | undefined): void {
-    for (const application of this.#byId.values()) {
+    for (const application of this.#byUserAndId.values()) {
       if (application.logins.size > 0 || application.pendingLogins > 0) return;
     }
     if (client?.unlocked !== true) return;
@@ -130,6 +162,16 @@ export class Applications {
   /** Closes every session. */
   async close(): Promise<void> {
     for (const { timer } of this.#lingering.values()) clearTimeout(timer);
-    await Promise.all([...this.#byId.values()].map((application) => application.closeSessions()));
+    const all = [...this.#byUserAndId.values()];
+    await Promise.all(all.map((application) => application.closeSessions()));
   }
+}
+
+function keyOf({ application }: Hello, { uid }: User): string {
+  return `${uid}/${application}`;
+}
+
+/** Of any limit the last quarter is for those who have nothing yet. */
+function shareOf(limit: number, own: number): number {
+  return own === 0 ? limit : Math.ceil(limit * 0.75);
 }

@@ -62,11 +62,23 @@ export class DaemonConfig {
   @Max(4096)
   readonly maxConnectionsPerApplication: number = 128;
 
+  /** All programs of one user of this host: the kernel says which, not the program. */
+  @IsInt()
+  @Min(1)
+  @Max(4096)
+  readonly maxConnectionsPerUser: number = 256;
+
   /** Calls of one program at a time; what is beyond waits in the daemon. */
   @IsInt()
   @Min(1)
   @Max(4096)
   readonly maxCallsPerApplication: number = 64;
+
+  /** Calls of all programs of one user at a time. */
+  @IsInt()
+  @Min(1)
+  @Max(4096)
+  readonly maxCallsPerUser: number = 128;
 
   /**
    * Keys that programs generate may sign SHA-1 digests too. For programs that test an HSM with

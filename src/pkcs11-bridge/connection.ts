@@ -21,6 +21,7 @@ import {
   type Request,
 } from "./rpc/messages.js";
 import { opName } from "./rpc/ops.js";
+import type { User } from "./users.js";
 
 /** How often a call that is under way shows that the daemon lives. */
 const signOfLifeMs = 1000;
@@ -38,13 +39,12 @@ export interface Services {
   readonly stop: AbortSignal;
   readonly log: Logger;
   countMalformed(): number;
-  /** The limit that forbids the application of this hello one more connection. */
-  crowding(hello: Hello): string | undefined;
 }
 
 export class Connection {
   readonly #socket: Socket;
   readonly #services: Services;
+  readonly #user: User;
   readonly #stranger: string | undefined;
   readonly #frames = new FrameReader();
   #frameTimer: NodeJS.Timeout | undefined;
@@ -54,9 +54,10 @@ export class Connection {
   #isClosing = false;
 
   /** With `stranger`, why not, the peer may never come in. */
-  constructor(socket: Socket, services: Services, stranger: string | undefined) {
+  constructor(socket: Socket, services: Services, user: User, stranger: string | undefined) {
     this.#socket = socket;
     this.#services = services;
+    this.#user = user;
     this.#stranger = stranger;
     this.#limitFrame(true);
     socket.on("data", (chunk: Buffer) => this.#receive(chunk));
@@ -112,7 +113,8 @@ export class Connection {
 
   #greet(hello: Hello): void {
     this.#hello = hello;
-    const limit = this.#services.crowding(hello);
+    this.#user.silent--;
+    const { applications } = this.#services;
     if (hello.version !== protocolVersion) {
       this.#services.log.warn({ version: hello.version }, "module of another protocol version");
       this.#refuse("version");
@@ -120,14 +122,10 @@ export class Connection {
       const facts = { program: hello.program, reason: this.#stranger };
       this.#services.log.warn(facts, "connection refused");
       this.#refuse("refused");
-    } else if (limit !== undefined) {
-      const known = this.#services.applications.find(hello);
-      const facts = { program: hello.program, pid: hello.pid, limit };
-      if (known === undefined) this.#services.log.warn(facts, "too many connections");
-      else known.noteLimit(limit);
+    } else if (applications.crowding(hello, this.#user) !== undefined) {
       this.#refuse("busy");
     } else {
-      this.#application = this.#services.applications.attach(hello);
+      this.#application = applications.attach(hello, this.#user);
       this.#socket.write(frame(encodeWelcome("welcome")));
     }
   }
@@ -161,21 +159,20 @@ export class Connection {
     }
   }
 
-  /** One application's many calls take turns, so that another's do not stand behind all of them. */
+  /** One application's many calls take turns, and a user's, so that another's do not stand behind all of them. */
   async #inTurn(request: Request, run: Call, application: Application): Promise<Uint8Array> {
-    const { turns } = application;
-    const arrivedAt = performance.now();
-    const allowedMs = Math.min(Math.max(request.timeoutMs, 1), maxTimeoutMs);
+    const { turns, user } = application;
+    const deadline = performance.now() + Math.min(Math.max(request.timeoutMs, 1), maxTimeoutMs);
+    const leftMs = (): number => Math.max(Math.round(deadline - performance.now()), 1);
     if (turns.isFull) application.noteLimit("maxCallsPerApplication");
-    await turns.take(allowedMs);
-    try {
-      // Nobody waits for the answer any more: the turn is for those who do.
-      if (this.#socket.destroyed) throw new HsmError("ERR_ABORTED", "the application hung up");
-      const timeoutMs = Math.max(Math.round(allowedMs - (performance.now() - arrivedAt)), 1);
-      return await run(this.#context(application, timeoutMs));
-    } finally {
-      turns.release();
-    }
+    return await turns.during(leftMs(), async () => {
+      if (user.turns.isFull) application.noteLimit("maxCallsPerUser");
+      return await user.turns.during(leftMs(), async () => {
+        // Nobody waits for the answer any more: the turn is for those who do.
+        if (this.#socket.destroyed) throw new HsmError("ERR_ABORTED", "the application hung up");
+        return await run(this.#context(application, leftMs()));
+      });
+    });
   }
 
   #context(application: Application, timeoutMs: number): CallContext {
@@ -206,7 +203,11 @@ export class Connection {
   #closed(): void {
     this.#isClosing = true;
     clearTimeout(this.#frameTimer);
-    if (this.#hello === undefined || this.#application === undefined) return;
-    this.#services.applications.detach(this.#hello, this.#application, this.#services.client());
+    const { applications, client } = this.#services;
+    if (this.#hello === undefined) this.#user.silent--;
+    else if (this.#application !== undefined) {
+      applications.detach(this.#hello, this.#application, client());
+    }
+    applications.users.tidy(this.#user);
   }
 }

@@ -24,8 +24,10 @@ The configuration, with what is needed and the defaults of the rest:
   socketMode = "0600"                 "0660": everybody in the socket's group
   peers = []                          users beside root and the daemon's; "modes": as the socket's modes say
   maxConnections = 512                one for each thread that signs, all applications together
-  maxConnectionsPerApplication = 128  of one program; the last quarter of all is for newcomers
+  maxConnectionsPerApplication = 128  of one program
+  maxConnectionsPerUser = 256         of all programs of one user; the last quarter is for newcomers
   maxCallsPerApplication = 64         of one program at a time; what is beyond waits
+  maxCallsPerUser = 128               of all programs of one user at a time
   allowSha1 = false                   keys that applications generate sign SHA-1 digests too
   logLevel = "info"                   debug, info, warn, error, silent
 
@@ -51,7 +53,9 @@ async function serve(path: string): Promise<void> {
     peers: config.peers,
     maxConnections: config.maxConnections,
     maxConnectionsPerApplication: config.maxConnectionsPerApplication,
+    maxConnectionsPerUser: config.maxConnectionsPerUser,
     maxCallsPerApplication: config.maxCallsPerApplication,
+    maxCallsPerUser: config.maxCallsPerUser,
     allowSha1: config.allowSha1,
     ...(inherited === undefined ? {} : { inherited }),
     log,

@@ -14,8 +14,11 @@ export interface Peer {
   readonly gid: number;
 }
 
-/** Undefined for a peer that may connect, else why not. */
-export type PeerCheck = (socket: Socket) => string | undefined;
+/** Whom the kernel does not name: all of them are one user. */
+export const unknownUid = -1;
+
+/** Who connects, and why not if they may not. */
+export type PeerCheck = (socket: Socket) => { readonly uid: number; readonly refusal?: string };
 
 const addonFile = fileURLToPath(new URL("./peer.node", import.meta.url));
 
@@ -30,16 +33,22 @@ export async function peerCheck(
   socketPath: string,
   socketMode?: number,
 ): Promise<PeerCheck> {
-  if (allowed === "modes") return () => undefined;
+  if (allowed === "modes") {
+    const ask = tryAddon();
+    return (socket) => ({ uid: ask?.(descriptorOf(socket))?.uid ?? unknownUid });
+  }
   const peerOf = loadAddon();
   const { gid, mode } = await stat(socketPath);
   const group = ((socketMode ?? mode) & 0o020) === 0 ? undefined : gid;
   const users = new Set([0, process.geteuid?.() ?? 0, ...allowed.map(uidOf)]);
   return (socket) => {
     const peer = peerOf(descriptorOf(socket));
-    if (peer === undefined) return "the kernel does not say who it is";
-    if (users.has(peer.uid) || (group !== undefined && isInGroup(peer, group))) return undefined;
-    return `uid ${peer.uid} (process ${peer.pid}) is not among the peers of pkcs11d.toml`;
+    if (peer === undefined) {
+      return { uid: unknownUid, refusal: "the kernel does not say who it is" };
+    }
+    const { uid, pid } = peer;
+    if (users.has(uid) || (group !== undefined && isInGroup(peer, group))) return { uid };
+    return { uid, refusal: `uid ${uid} (process ${pid}) is not among the peers of pkcs11d.toml` };
   };
 }
 
@@ -79,6 +88,15 @@ function descriptorOf(socket: Socket): number {
   const handle: unknown = Reflect.get(socket, "_handle");
   const fd: unknown = typeof handle === "object" && handle !== null && Reflect.get(handle, "fd");
   return typeof fd === "number" ? fd : -1;
+}
+
+/** What "modes" can do without. */
+function tryAddon(): ((fd: number) => Peer | undefined) | undefined {
+  try {
+    return loadAddon();
+  } catch {
+    return undefined;
+  }
 }
 
 function loadAddon(): (fd: number) => Peer | undefined {

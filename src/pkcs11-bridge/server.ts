@@ -10,8 +10,7 @@ import { Applications, type ApplicationLimits } from "./application.js";
 import { Connection } from "./connection.js";
 import { Handler } from "./handlers.js";
 import { KeyDirectory } from "./key-directory.js";
-import { peerCheck, requirePeers, type PeerCheck } from "./peers.js";
-import type { Hello } from "./rpc/messages.js";
+import { peerCheck, requirePeers, unknownUid, type PeerCheck } from "./peers.js";
 
 export interface ServerOptions extends ApplicationLimits {
   readonly socketPath: string;
@@ -19,7 +18,6 @@ export interface ServerOptions extends ApplicationLimits {
   readonly socketMode: number;
   /** See `peerCheck`. */
   readonly peers: "modes" | readonly string[];
-  readonly maxConnections: number;
   /** Whether keys that applications generate may sign SHA-1 digests. */
   readonly allowSha1?: boolean;
   /** The socket as systemd made it: a file descriptor that listens. */
@@ -44,7 +42,7 @@ export class Pkcs11Server {
   readonly #services: ConstructorParameters<typeof Connection>[1];
   #malformed = 0;
   /** Nobody, until the socket is there. */
-  #checkPeer: PeerCheck = () => "the daemon is only starting";
+  #checkPeer: PeerCheck = () => ({ uid: unknownUid, refusal: "the daemon is only starting" });
 
   constructor(options: ServerOptions) {
     this.#options = options;
@@ -58,7 +56,6 @@ export class Pkcs11Server {
       stop: this.#stop.signal,
       log: options.log,
       countMalformed: () => ++this.#malformed,
-      crowding: (hello) => this.#crowding(hello),
     };
     this.#server = createServer((socket) => this.#accept(socket));
   }
@@ -129,20 +126,15 @@ export class Pkcs11Server {
   }
 
   #accept(socket: Socket): void {
-    const connection = new Connection(socket, this.#services, this.#checkPeer(socket));
+    const { uid, refusal } = this.#checkPeer(socket);
+    const user = this.#applications.users.admit(uid);
+    if (user === undefined) {
+      socket.destroy();
+      return;
+    }
+    const connection = new Connection(socket, this.#services, user, refusal);
     this.#connections.add(connection);
     socket.on("close", () => this.#connections.delete(connection));
-  }
-
-  /** The limit that forbids one more connection for this application, which is counted already. */
-  #crowding(hello: Hello): string | undefined {
-    const { maxConnections, maxConnectionsPerApplication } = this.#options;
-    const own = this.#applications.find(hello)?.sockets ?? 0;
-    const total = this.#connections.size;
-    if (own >= maxConnectionsPerApplication) return "maxConnectionsPerApplication";
-    // The last quarter is for applications that have none yet.
-    const limit = own === 0 ? maxConnections : Math.ceil(maxConnections * 0.75);
-    return total > limit ? "maxConnections" : undefined;
   }
 }
 

@@ -74,7 +74,9 @@ describe("programs above the PKCS#11 module", function () {
       await cluster.up();
     }
     const [code] = (await ended) as [number | null];
-    expect(code, said.join("")).to.equal(0);
+    // What the last daemons said of it.
+    const log = (await cluster.log("pkcs11d")).split("\n").slice(-40).join("\n");
+    expect(code, `${said.join("")}\n${log}`).to.equal(0);
     expect(killed).to.equal(kills);
     expect(said.join("")).to.match(/8 threads, .*signatures per thread/);
     expect(said.join("")).not.to.match(/error|fail/i);

@@ -24,7 +24,9 @@ describe("the daemon's configuration", () => {
       logLevel: "info",
       maxConnections: 512,
       maxConnectionsPerApplication: 128,
+      maxConnectionsPerUser: 256,
       maxCallsPerApplication: 64,
+      maxCallsPerUser: 128,
     });
   });
 
@@ -36,6 +38,8 @@ describe("the daemon's configuration", () => {
     "an unknown level": `${good}logLevel = "loud"\n`,
     "no connections": `${good}maxConnections = 0\n`,
     "no connection for an application": `${good}maxConnectionsPerApplication = 0\n`,
+    "no connection for a user": `${good}maxConnectionsPerUser = 0\n`,
+    "no calls of a user": `${good}maxCallsPerUser = 0\n`,
     "no calls": `${good}maxCallsPerApplication = 0\n`,
     "a typo": `${good}sockett = "/s"\n`,
     "no TOML": "client: c\n",

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import { createHash, randomBytes } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,11 +15,13 @@ import { FakeClient } from "./fake-client.js";
 import { Bench, buildModule, pin } from "./harness.js";
 import { helloPayload, RawModule, type RawReply } from "./raw-module.js";
 
-const maxConnections = 12;
+const maxConnections = 16;
+const maxConnectionsPerUser = 12;
 const maxConnectionsPerApplication = 6;
 const maxCallsPerApplication = 2;
+const maxCallsPerUser = 4;
 
-describe("the daemon's limits for one application", function () {
+describe("the daemon's limits for one application and one user", function () {
   this.timeout(60_000);
   let directory: string;
   let socketPath: string;
@@ -31,17 +33,20 @@ describe("the daemon's limits for one application", function () {
 
   beforeEach(async () => {
     directory = mkdtempSync(join(tmpdir(), "thsm-p11-"));
+    chmodSync(directory, 0o755);
     socketPath = join(directory, "daemon.sock");
     client = new FakeClient({ tokens: ["dns"], signDelayMs: 500 });
     const log: Logger = { ...silentLogger, child: () => log };
     log.warn = (facts, event) => void logged.push(`${event} ${JSON.stringify(facts)}`);
     server = new Pkcs11Server({
       socketPath,
-      socketMode: 0o600,
+      socketMode: 0o666,
       peers: "modes",
       maxConnections,
       maxConnectionsPerApplication,
+      maxConnectionsPerUser,
       maxCallsPerApplication,
+      maxCallsPerUser,
       drainMs: 300,
       log,
       client: () => client,
@@ -95,7 +100,7 @@ describe("the daemon's limits for one application", function () {
     expect(lines[0]).to.include("maxConnectionsPerApplication");
   });
 
-  it("keep the last quarter of the connections for applications that have none", async () => {
+  it("keep the last quarter of a user's connections for applications that have none", async () => {
     const [first, second] = [randomBytes(16), randomBytes(16)];
     for (let i = 0; i < 6; i++) expect(await knock(first)).to.equal(0);
     for (let i = 0; i < 3; i++) expect(await knock(second)).to.equal(0);
@@ -124,8 +129,69 @@ describe("the daemon's limits for one application", function () {
     expect(logged.join()).to.include("maxCallsPerApplication");
   });
 
+  it("let a call wait for those of the user's other applications", async () => {
+    const crowd = (await Promise.all([1, 2, 3].map(() => loggedIn(2)))).flat();
+    for (const { code } of await Promise.all(crowd.map((module) => sign(module)))) {
+      expect(code).to.equal(ckr.OK);
+    }
+    expect(client.maxInFlight).to.equal(maxCallsPerUser);
+    expect(logged.join()).to.include("maxCallsPerUser");
+  });
+
+  // Whoever may become another user, as CI.
+  if (process.geteuid?.() === 0) {
+    it("leave connections and calls to another user, whatever names a program gives itself", async () => {
+      for (let i = 0; i < 2 * maxConnections; i++) {
+        expect(await knock(randomBytes(16))).to.equal(i < maxConnectionsPerUser ? 0 : 2);
+      }
+      const lines = logged.filter((line) => line.includes("user at the limit"));
+      expect(lines).to.have.length(1);
+      expect(lines[0]).to.include("maxConnectionsPerUser");
+      await asNobody(async () => {
+        const modest = randomBytes(16);
+        expect(await knock(modest)).to.equal(0);
+        // The last quarter is for users who have none.
+        expect(await knock(modest)).to.equal(2);
+      });
+      modules.splice(0).forEach((module) => module.close());
+
+      const crowd = (await Promise.all([1, 2, 3].map(() => loggedIn(2)))).flat();
+      const busy = crowd.map((module) => sign(module));
+      const [modest] = await asNobody(() => loggedIn(1));
+      if (modest === undefined) throw new Error("no module");
+      expect((await sign(modest)).code).to.equal(ckr.OK);
+      expect(client.maxInFlight).to.equal(maxCallsPerUser + 1);
+      await Promise.all(busy);
+    });
+
+    it("are not a door: another user with the same id is another application", async () => {
+      const application = randomBytes(16);
+      const own = await RawModule.open(socketPath, application);
+      modules.push(own);
+      expect((await own.login("dns", pin)).code).to.equal(ckr.OK);
+      expect((await sign(own)).code).to.equal(ckr.OK);
+      const other = await asNobody(() => RawModule.open(socketPath, application));
+      modules.push(other);
+      expect((await sign(other)).code).to.equal(ckr.USER_NOT_LOGGED_IN);
+    });
+  }
+
+  it("hang up on a user whose connections say nothing", async () => {
+    for (let i = 0; i < maxConnectionsPerUser; i++) {
+      modules.push(await RawModule.dial(socketPath));
+    }
+    const late = await RawModule.dial(socketPath);
+    modules.push(late);
+    expect(await late.receive()).to.equal(undefined);
+    modules[0]?.close();
+    // It takes a moment for the daemon to see that.
+    let greeting: number | undefined;
+    while (greeting === undefined) greeting = await knock(randomBytes(16));
+    expect(greeting).to.equal(0);
+  });
+
   it("answer a call that got no turn in time, and give its turn to nobody's loss", async () => {
-    client = new FakeClient({ tokens: ["dns"], signDelayMs: 3000 });
+    client = new FakeClient({ tokens: ["dns"], signDelayMs: 1000 });
     const { keyId } = await client.generateKey({ token: "dns", label: "key", modulusBits: 1024 });
     handle = handlesOf(keyId).privateKey;
     const [a, b, late, patient] = await loggedIn(4);
@@ -159,6 +225,16 @@ describe("the daemon's limits for one application", function () {
     expect(client.signs).to.equal(3);
   });
 });
+
+/** What connects meanwhile is nobody's to the kernel. */
+async function asNobody<T>(act: () => Promise<T>): Promise<T> {
+  process.seteuid?.(65534);
+  try {
+    return await act();
+  } finally {
+    process.seteuid?.(0);
+  }
+}
 
 describe("the module at the daemon's limit", function () {
   // The build may be the first.

@@ -121,8 +121,8 @@ static CK_RV denied(void)
 
 static CK_RV full(void)
 {
-  log_line("the daemon takes no more connections: see maxConnectionsPerApplication and maxConnections "
-           "in pkcs11d.toml");
+  log_line("the daemon takes no more connections: see maxConnectionsPerApplication, maxConnectionsPerUser and "
+           "maxConnections in pkcs11d.toml");
   return CKR_DEVICE_MEMORY;
 }
 
