@@ -18,17 +18,17 @@ import type {
   TokenObject,
 } from "./api.js";
 import { isConnected } from "../streams/connection.js";
-import { expiryOf, type KeyRecord } from "../streams/key-life.js";
+import type { KeyRecord } from "../streams/key-life.js";
 import type { ObjectStored } from "../streams/objects.js";
 import { openBus, type Bus } from "./bus.js";
 import type { ClientConfig } from "./config.js";
 import { Dealer } from "./dealer.js";
 import { destroyKey } from "./destroy.js";
 import type { IdentityLock } from "./identity-lock.js";
-import { abandon } from "./key-decisions.js";
+import { decide } from "./key-decisions.js";
 import { checkWish, keyIdOf, type ProposalTerms } from "./key-proposal.js";
 import { dealKeyOut } from "./keygen.js";
-import { goneText, OverdueKeys } from "./overdue-keys.js";
+import { OverdueKeys } from "./overdue-keys.js";
 import { Session } from "./session.js";
 import { objectOf, relabelKey, relabelObject, removeObject, storeObject } from "./token-objects.js";
 import { within } from "./within.js";
@@ -235,23 +235,20 @@ export class Client implements HsmClient {
         this.#generating.set(keyId, generation);
         return await generation;
       }
-      if (record.state === "proposed") await this.#awaitOther(bus, record);
+      if (record.state === "proposed") await this.#takeOver(bus, record);
       // It may have become active meanwhile.
       if (bus.keys.record(keyId)?.state === "active") attempt -= 1;
     }
   }
 
-  /** Another process of this client is at it, or has died over it. */
-  async #awaitOther(bus: Bus, record: KeyRecord): Promise<void> {
-    const patience = AbortSignal.timeout(Math.max(1, expiryOf(record.proposal) - Date.now()));
-    const signal = AbortSignal.any([patience, this.#closing.signal]);
-    try {
-      await bus.keys.until(record.keyId, isDecided, signal);
-    } catch (error) {
-      if (!patience.aborted) throw error;
-      await abandon(bus, this.name, record, goneText);
-      await bus.keys.catchUp();
-    }
+  /**
+   * A process of this client has died over it: whoever asks again by the operation's random name has
+   * seen it go. Should it live after all, the stream's order decides whose word counts.
+   */
+  async #takeOver(bus: Bus, record: KeyRecord): Promise<void> {
+    const reason = "its dealer died, and the key was asked for again";
+    await decide(bus, this.name, record, { type: "abandoned", reason });
+    await bus.keys.catchUp();
   }
 
   async #generate(
@@ -367,10 +364,6 @@ export class Client implements HsmClient {
 /** Files with a PIN end in a line break, and some programs pass it on (GnuTLS' pin-source). */
 function withoutLineBreak(pin: string): string {
   return pin.replace(/\r?\n$/, "");
-}
-
-function isDecided(record: KeyRecord | undefined): true | undefined {
-  return record?.state === "proposed" ? undefined : true;
 }
 
 function silence(): HsmError {

@@ -10,7 +10,7 @@ import { abandon } from "./key-decisions.js";
 const sweepMs = 1000;
 /** A decision that was not stored is tried again after so long. */
 const againMs = 10_000;
-export const goneText = "the proposal expired before the key was activated";
+const goneText = "the proposal expired before the key was activated";
 
 export interface OverdueOptions {
   readonly bus: Bus;

@@ -203,10 +203,10 @@ export class Connection {
   #closed(): void {
     this.#isClosing = true;
     clearTimeout(this.#frameTimer);
-    const { applications, client } = this.#services;
+    const { applications } = this.#services;
     if (this.#hello === undefined) this.#user.silent--;
     else if (this.#application !== undefined) {
-      applications.detach(this.#hello, this.#application, client());
+      applications.detach(this.#hello, this.#application, this.#services.client());
     }
     applications.users.tidy(this.#user);
   }

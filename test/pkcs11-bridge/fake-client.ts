@@ -12,7 +12,7 @@ import {
   randomBytes,
   type KeyObject,
 } from "node:crypto";
-import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import type {
@@ -47,6 +47,8 @@ export interface FakeOptions {
   readonly pin?: string;
   readonly signDelayMs?: number;
   readonly keygenDelayMs?: number;
+  /** Each key generation that begins adds a line. */
+  readonly traceFile?: string;
 }
 
 const digestInfoPrefixes: Readonly<Record<Hash, string>> = {
@@ -140,6 +142,7 @@ export class FakeClient implements HsmClient {
     const before = this.#keys.find((stored) => stored.operationId === operationId);
     if (before !== undefined) return before.info;
     this.generations++;
+    if (this.#options.traceFile !== undefined) appendFileSync(this.#options.traceFile, "key\n");
     await delay(this.#options.keygenDelayMs ?? 0, undefined, { signal: options.signal });
     const modulusBits = options.modulusBits ?? 2048;
     const { privateKey } = await promisify(generateKeyPair)("rsa", { modulusLength: modulusBits });

@@ -100,6 +100,26 @@ describe("the PKCS#11 module", function () {
     expect(stderr).to.contain("the daemon answers again");
   });
 
+  it("goes on with one call, however many daemons die over it", async () => {
+    const traceFile = bench.path("trace");
+    writeFileSync(traceFile, "");
+    await bench.startDaemon({ traceFile, keygenDelayMs: 600_000 });
+    const making = bench.pkcs11Tool("--keypairgen", "--key-type", "rsa:1024", "--id", "07");
+    let isOver = false;
+    void making.then(() => (isOver = true));
+    const deaths = isSlow ? 20 : 4;
+    for (let begun = 1; begun <= deaths; begun++) {
+      const count = (): number => readFileSync(traceFile, "utf8").split("\n").length - 1;
+      while (count() < begun && !isOver) await delay(20);
+      await bench.stopDaemon();
+      await bench.startDaemon({ traceFile, keygenDelayMs: begun < deaths ? 600_000 : 0 });
+    }
+    const { code, stderr } = await making;
+    expect(code, stderr).to.equal(0);
+    const { stdout } = await bench.pkcs11Tool("--list-objects", "--type", "privkey");
+    expect(stdout.match(/Private Key Object/g)).to.have.length(1);
+  });
+
   it("gives up at the deadline when the daemon is there but says nothing", async () => {
     bench.environment["THSM_PKCS11_TIMEOUT"] = "2";
     await bench.startDaemon();

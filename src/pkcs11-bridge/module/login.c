@@ -1,5 +1,6 @@
 #include "login.h"
 
+#include <poll.h>
 #include <string.h>
 
 #include "clock.h"
@@ -8,7 +9,9 @@
 #include "pool.h"
 #include "secret.h"
 
-enum { LOGOUT_MS = 1000, RESUMES_MAX = 3, PIN_MAX = 255 };
+enum { LOGOUT_MS = 1000, PIN_MAX = 255 };
+/* Between two resumptions: 0, 20, 40, … of a daemon that does not live long, or does not know what it says. */
+enum { RESUME_STEP_MS = 20, RESUME_DELAY_MAX_MS = 500 };
 
 static CK_RV end_stale_login(uint64_t generation, CK_SLOT_ID slot)
 {
@@ -57,13 +60,15 @@ CK_RV call_as_user(uint64_t generation, CK_SLOT_ID slot, struct call *call, stru
 {
   int64_t deadline = clock_now() + call->timeout_ms;
   bool resent = false;
-  for (int resumes = 0;; resumes++) {
+  for (int delay = 0;; delay += delay < RESUME_DELAY_MAX_MS ? RESUME_STEP_MS : 0) {
     CK_RV result = rpc_call(generation, call, reply);
     call->resent = resent = resent || call->resent;
-    if (result != CKR_USER_NOT_LOGGED_IN || resumes == RESUMES_MAX) return result;
+    if (result != CKR_USER_NOT_LOGGED_IN) return result;
     reply_free(reply);
     int64_t left = deadline - clock_now();
-    if (left <= 0) return CKR_DEVICE_ERROR;
+    if (left <= delay) return CKR_DEVICE_ERROR;
+    if (delay > 0) (void)poll(NULL, 0, delay);
+    left -= delay;
     call->timeout_ms = (unsigned)left;
     result = resume(generation, slot, call->timeout_ms);
     if (result != CKR_OK) return result;
