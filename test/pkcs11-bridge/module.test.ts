@@ -105,12 +105,12 @@ describe("the PKCS#11 module", function () {
     writeFileSync(traceFile, "");
     await bench.startDaemon({ traceFile, keygenDelayMs: 600_000 });
     const making = bench.pkcs11Tool("--keypairgen", "--key-type", "rsa:1024", "--id", "07");
-    let isOver = false;
-    void making.then(() => (isOver = true));
+    const over = new AbortController();
+    void making.then(() => over.abort());
     const deaths = isSlow ? 20 : 4;
     for (let begun = 1; begun <= deaths; begun++) {
       const count = (): number => readFileSync(traceFile, "utf8").split("\n").length - 1;
-      while (count() < begun && !isOver) await delay(20);
+      while (count() < begun && !over.signal.aborted) await delay(20);
       await bench.stopDaemon();
       await bench.startDaemon({ traceFile, keygenDelayMs: begun < deaths ? 600_000 : 0 });
     }

@@ -52,7 +52,7 @@ describe("the daemon", () => {
       socketPath,
       socketMode: 0o660,
       peers: [],
-      maxConnections: 20,
+      maxConnections: 28,
       maxConnectionsPerApplication: 15,
       maxConnectionsPerUser: 20,
       maxCallsPerApplication: 12,
