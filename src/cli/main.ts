@@ -17,9 +17,11 @@ import { addPinCommands } from "./pin.js";
 import { addNodeCommands } from "./node.js";
 import { addProvisionCommand } from "./provision.js";
 import { addSignCommand } from "./sign.js";
+import { softwareVersion } from "../version.js";
 import { addStatusCommand } from "./status.js";
 
 const program = new Command("thsm")
+  .version(softwareVersion)
   .description("Threshold HSM: RSA keys split over n nodes, any k of which sign")
   .option("--config <file>", "client.toml (default: $THSM_CONFIG, then /etc/thsm/client.toml)")
   .option("--json", "print results as JSON")

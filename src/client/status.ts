@@ -27,6 +27,11 @@ export interface NodeStatus {
   /** Inputs that wait in the node. */
   readonly queued?: number;
   readonly activeKeys?: number;
+  /** Version of its software. */
+  readonly software?: string;
+  /** Signature shares made since it started, and a second while this looked. */
+  readonly signed?: number;
+  readonly sharesPerSecond?: number;
   /** Why it refuses to sign anything. */
   readonly halted?: string;
   /** What the node's clock says less ours, the way of the message included. */
@@ -69,7 +74,10 @@ export interface ClusterStatus {
   readonly keys: Readonly<Record<KeyState, number>>;
   /** Absent for a client, which may not see them. */
   readonly streams?: readonly StreamStatus[];
+  /** What somebody should look at. */
   readonly warnings: readonly string[];
+  /** What is good to know, and no reason for an alarm. */
+  readonly notes: readonly string[];
 }
 
 /** A node beats every second. */
@@ -107,16 +115,7 @@ async function look(member: OpenMember): Promise<ClusterStatus> {
       return {
         node,
         alive: heard !== undefined,
-        ...(heard === undefined
-          ? {}
-          : {
-              boot: heard.body.boot,
-              beat: heard.body.beat,
-              queued: heard.body.queued,
-              activeKeys: heard.body.activeKeys,
-              clockMs: Date.parse(heard.body.time) - heard.atMs,
-              ...(heard.body.halted === undefined ? {} : { halted: heard.body.halted }),
-            }),
+        ...(heard === undefined ? {} : saidBy(heard)),
         ...(lag === undefined ? {} : { lag }),
         ...(latencyMs === undefined ? {} : { latencyMs }),
       };
@@ -125,19 +124,51 @@ async function look(member: OpenMember): Promise<ClusterStatus> {
   const server = connection.info?.version ?? "unknown";
   const found = { nodes, blames, server, ...(streams === undefined ? {} : { streams }) };
   const time = new Date().toISOString();
-  const warnings = warningsOf(found);
-  return { version: 1, time, seenBy: name, role, keys, ...found, warnings };
+  const [warnings, notes] = [warningsOf(found), notesOf(found)];
+  return { version: 1, time, seenBy: name, role, keys, ...found, warnings, notes };
 }
 
-function listen({
-  cluster,
-  connection,
-}: OpenMember): Map<string, { body: Heartbeat; atMs: number }> {
-  const heard = new Map<string, { body: Heartbeat; atMs: number }>();
+interface Heard {
+  /** The first and the newest beat of the node's newest boot. */
+  readonly first: Heartbeat;
+  readonly body: Heartbeat;
+  readonly atMs: number;
+}
+
+function listen({ cluster, connection }: OpenMember): Map<string, Heard> {
+  const heard = new Map<string, Heard>();
   listenForBeats(cluster, connection, (body) => {
-    heard.set(body.node, { body, atMs: Date.now() });
+    const { first = body } = heard.get(body.node) ?? {};
+    const isSameBoot = first.boot === body.boot;
+    heard.set(body.node, { first: isSameBoot ? first : body, body, atMs: Date.now() });
   });
   return heard;
+}
+
+function saidBy({ first, body, atMs }: Heard): Partial<NodeStatus> {
+  const { boot, beat, queued, activeKeys, software, signed, halted } = body;
+  const rate = sharesPerSecond(first, body);
+  return {
+    boot,
+    beat,
+    queued,
+    activeKeys,
+    clockMs: Date.parse(body.time) - atMs,
+    ...(software === undefined ? {} : { software }),
+    ...(signed === undefined ? {} : { signed }),
+    ...(rate === undefined ? {} : { sharesPerSecond: rate }),
+    ...(halted === undefined ? {} : { halted }),
+  };
+}
+
+/** By the node's own clock. Undefined for one beat alone, and for nodes that do not count. */
+export function sharesPerSecond(
+  { signed: before, time: from }: Heartbeat,
+  { signed, time }: Heartbeat,
+): number | undefined {
+  const ms = Date.parse(time) - Date.parse(from);
+  if (before === undefined || signed === undefined || ms <= 0) return undefined;
+  return Math.round((1000 * (signed - before)) / ms);
 }
 
 async function blamesOf({ cluster }: OpenMember, reader: StreamReader): Promise<BlameStatus[]> {
@@ -216,9 +247,7 @@ export function warningsOf({
   nodes,
   blames,
   streams = [],
-  server,
-}: Pick<ClusterStatus, "nodes" | "blames" | "streams" | "server">): string[] {
-  const good = goodServer.join(".");
+}: Pick<ClusterStatus, "nodes" | "blames" | "streams">): string[] {
   return [
     ...nodes.flatMap(({ node, alive }) => (alive ? [] : [`node ${node} is not heard`])),
     ...nodes.flatMap(({ node, halted }) =>
@@ -233,7 +262,17 @@ export function warningsOf({
         ? [`${stream} is ${Math.floor((100 * bytes) / maxBytes)} % full`]
         : [],
     ),
-    ...(isOlder(server) ? [`nats-server ${server} is older than ${good}`] : []),
+  ];
+}
+
+/** An old server is a note, no warning: who has to live with one still wants to be alarmed by the rest. */
+export function notesOf({ nodes, server }: Pick<ClusterStatus, "nodes" | "server">): string[] {
+  const versions = new Set(nodes.flatMap(({ software }) => software ?? []));
+  return [
+    ...(isOlder(server) ? [`nats-server ${server} is older than ${goodServer.join(".")}`] : []),
+    ...(versions.size > 1
+      ? [`the nodes run different versions: ${[...versions].toSorted().join(", ")}`]
+      : []),
   ];
 }
 

@@ -10,6 +10,7 @@ import { formatVersion } from "../streams/fields.js";
 import { formatSubject, streamNames } from "../streams/subjects.js";
 import type { HistoryGuard } from "./history-guard.js";
 import type { IgnoredMessages } from "./ignored.js";
+import { softwareVersion } from "../version.js";
 import type { KeyDirectory } from "./key-directory.js";
 import type { Outbox, Said } from "./outbox.js";
 import type { SigningPool } from "./signing-pool.js";
@@ -63,6 +64,8 @@ export class Announcements {
       beat: this.#beats++,
       queued: pool.waiting,
       activeKeys: directory.activeCount,
+      software: softwareVersion,
+      signed: pool.signed,
       ...(guard.breach === undefined ? {} : { halted: guard.breach.message }),
     };
     const message = signMessage(key, "", formatSubject({ kind: "beat", node }), body);

@@ -54,6 +54,7 @@ export class SigningPool {
   readonly #maxWaiting: number;
   readonly #queue: QueuedJob[] = [];
   #waiting = 0;
+  #signed = 0;
   #handles = 0;
 
   /** `maxWaiting`: inputs that may wait for a thread before `sign` refuses. */
@@ -78,6 +79,11 @@ export class SigningPool {
   /** Inputs that wait for a thread. */
   get waiting(): number {
     return this.#waiting;
+  }
+
+  /** Shares made so far. */
+  get signed(): number {
+    return this.#signed;
   }
 
   /** Takes over a serialized key share: the bytes are moved into shared memory and overwritten. */
@@ -164,6 +170,7 @@ export class SigningPool {
       if (signed === undefined) throw new HsmError("ERR_INTERNAL", "no result from a thread");
       if ("code" in signed) throw new HsmError(signed.code, signed.message);
       job.results[from] = signed;
+      this.#signed += signed.shares.length;
     } catch (error) {
       this.#drop(job, error);
     } finally {

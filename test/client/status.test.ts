@@ -1,5 +1,6 @@
 import { expect } from "chai";
-import { warningsOf } from "../../src/client/status.js";
+import { Heartbeat } from "../../src/streams/beats.js";
+import { notesOf, sharesPerSecond, warningsOf } from "../../src/client/status.js";
 
 describe("the warnings of thsm status", () => {
   const node = { node: "n1", alive: true };
@@ -27,10 +28,33 @@ describe("the warnings of thsm status", () => {
       { blames: [{ node: "n1", verdict: "culprit", code: "wrong-share" }] },
       ["node n1 is a culprit (wrong-share)"],
     ],
-    ["an old server", { server: "2.9.10" }, ["nats-server 2.9.10 is older than 2.10.27"]],
-    ["none for a newer one", { server: "2.11.0" }, []],
+    ["none for an old server", { server: "2.9.10" }, []],
   ];
   for (const [what, found, expected] of cases) {
     it(what, () => expect(warnings(found)).to.deep.equal(expected));
   }
+});
+
+describe("the notes of thsm status", () => {
+  const notes = (server: string, ...versions: string[]): string[] =>
+    notesOf({ server, nodes: versions.map((software) => ({ node: "n1", alive: true, software })) });
+
+  it("tell an old server, and nodes of different versions", () => {
+    expect(notes("2.11.0", "0.1.0", "0.1.0")).to.deep.equal([]);
+    expect(notes("2.9.10")).to.deep.equal(["nats-server 2.9.10 is older than 2.10.27"]);
+    expect(notes("2.10.27", "0.2.0", "0.1.0")).to.deep.equal([
+      "the nodes run different versions: 0.1.0, 0.2.0",
+    ]);
+  });
+});
+
+describe("the rate of a node", () => {
+  const beat = (ms: number, signed?: number): Heartbeat =>
+    Object.assign(new Heartbeat(), { time: new Date(ms).toISOString(), signed });
+
+  it("is by its own clock, and absent where it does not count or beat twice", () => {
+    expect(sharesPerSecond(beat(0, 10), beat(2000, 110))).to.equal(50);
+    expect(sharesPerSecond(beat(0, 10), beat(0, 10))).to.equal(undefined);
+    expect(sharesPerSecond(beat(0), beat(2000))).to.equal(undefined);
+  });
 });

@@ -9,7 +9,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { bringUp, killNode, startOneNode, takeDown } from "../../src/cli/dev/cluster.js";
+import {
+  bringUp,
+  killNode,
+  startDaemon,
+  startOneNode,
+  takeDown,
+} from "../../src/cli/dev/cluster.js";
 import { Processes } from "../../src/cli/dev/processes.js";
 import { connect, type HsmClient, type KeyInfo } from "../../src/client/index.js";
 import { silentLogger, type Logger } from "../../src/log.js";
@@ -85,6 +91,11 @@ export class TestCluster {
   async startNode(name: string): Promise<void> {
     process.env[mark] = this.root;
     await startOneNode(this.dir, name);
+  }
+
+  async startDaemon(): Promise<void> {
+    process.env[mark] = this.root;
+    await startDaemon(this.dir);
   }
 
   /** A program that a test started: it does not outlive the cluster. */

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { mkdirSync, openSync, closeSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { findProgram } from "../../src/cli/programs.js";
+import type { KeyInfo } from "../../src/client/index.js";
 import { run, succeed, type Outcome } from "../support/run.js";
 import type { TestCluster } from "./cluster.js";
 
@@ -15,6 +16,8 @@ export interface KnotOptions {
   readonly zskSize: number;
   /** Delegations in the zone; every second one is signed. */
   readonly delegations: number;
+  /** Signs all with this key, which is on the token already, instead of generating its own. */
+  readonly key?: KeyInfo;
 }
 
 /** The zone is what examples/zone.sh prints. */
@@ -43,7 +46,15 @@ export class Knot {
     const text = await succeed("sh", [script, zone, String(options.delegations)]);
     writeFileSync(`${knot.#dir}/${zone}.zone`, text.stdout);
     writeFileSync(`${knot.#dir}/knot.conf`, knot.#conf());
+    if (options.key !== undefined) await knot.#adoptKey(options.key);
     return knot;
+  }
+
+  async #adoptKey({ id, modulusBits }: KeyInfo): Promise<void> {
+    const key = [Buffer.from(id).toString("hex"), "algorithm=rsasha256", `size=${modulusBits}`];
+    const roles = ["ksk=yes", "zsk=yes", "active=+0"];
+    const all = ["-c", `${this.#dir}/knot.conf`, zone, "import-pkcs11", ...key, ...roles];
+    await succeed(program("keymgr"), all, { env: this.#cluster.env });
   }
 
   start(): void {
@@ -106,7 +117,9 @@ export class Knot {
     if (flushed.code !== 0) throw new Error(flushed.text);
     const file = `${out}/${zone}.zone`;
     await succeed(program("kzonecheck"), ["-o", zone, "-d", "on", file]);
-    await succeed(program("dnssec-verify"), ["-o", zone, file]);
+    // "-z": one key of both kinds.
+    const kinds = this.#options.key === undefined ? [] : ["-z"];
+    await succeed(program("dnssec-verify"), [...kinds, "-o", zone, file]);
     return readFileSync(file, "utf8").match(/\sRRSIG\s/g)?.length ?? 0;
   }
 
@@ -142,7 +155,7 @@ policy:
     ksk-size: ${kskSize}
     zsk-size: ${zskSize}
     rrsig-pre-refresh: 5
-zone:
+${this.#options.key === undefined ? "" : "    manual: on\n    single-type-signing: on\n"}zone:
   - domain: ${zone}
     file: "${this.#dir}/${zone}.zone"
     dnssec-signing: on

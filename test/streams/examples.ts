@@ -165,7 +165,17 @@ export const examples: Readonly<Record<string, Example>> = {
   },
   beat: {
     subject: "thsm.v1.beat.n1",
-    body: { version: 1, node: "n1", boot: id, beat: 1, queued: 0, activeKeys: 2, time },
+    body: {
+      version: 1,
+      node: "n1",
+      boot: id,
+      beat: 1,
+      queued: 0,
+      activeKeys: 2,
+      software: "0.1.0",
+      signed: 12,
+      time,
+    },
   },
   "session-opened": {
     subject: clientAudit,

@@ -90,6 +90,7 @@ const hostile = [
 const free = new Set(["label", "reason", "application", "text", "note"]);
 const attributes = ["subject", "issuer", "serialNumber", "application", "objectId"];
 const absent: Readonly<Record<string, readonly string[]>> = {
+  beat: ["software", "signed"],
   misbehaviour: ["party", "key", "rid", "messages"],
   relabelled: ["label", "id"],
   "object-stored": attributes,

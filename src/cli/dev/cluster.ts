@@ -174,7 +174,11 @@ async function waitForNodes(dir: string, cluster: Cluster, processes: Processes)
   }
 }
 
-async function startDaemon(dir: string, processes: Processes): Promise<void> {
+/** Unless it runs; resolves when it listens. */
+export async function startDaemon(
+  dir: string,
+  processes: Processes = new Processes(resolve(dir)),
+): Promise<void> {
   const config = join(dir, folders.client, "pkcs11d.toml");
   await processes.start({
     name: "pkcs11d",
