@@ -6,19 +6,23 @@ import {
   exportedHistory,
   formatFinding,
   joinedHistory,
-  letGo,
+  manifestDigest,
   planCuts,
+  rotate,
   verifyHistory,
+  withOperator,
   writeHistory,
   type Finding,
+  type RotationStep,
 } from "../client/index.js";
 import { jobsOf, withHistory, withSource, type SourceFlags } from "./audit-source.js";
-import { print, say, type GlobalOptions } from "./context.js";
+import { operatorConfigOf, print, say, type GlobalOptions } from "./context.js";
 import { showProgress } from "./progress.js";
 import { connectProvisioner, provisionerConfigOf } from "./provision.js";
 
 interface RotateFlags extends SourceFlags {
   readonly provisioner?: string;
+  readonly operator?: string;
   readonly keep: number;
   readonly keepMessages: number;
   readonly without?: readonly string[];
@@ -35,6 +39,7 @@ export function addRotateCommand(program: Command, audit: Command): void {
     )
     .argument("<target>", "where to export to; an interrupted rotation goes on with the same one")
     .option("--provisioner <file>", "provisioner.toml (default: that of --dir)")
+    .option("--operator <file>", "operator.toml (default: that of --dir, or $THSM_OPERATOR_CONFIG)")
     .option("--keep <hours>", "younger entries stay", parseHours, 24)
     .option("--keep-messages <n>", "so many of the newest stay, however old", parseCount, 1000)
     .option(
@@ -49,6 +54,7 @@ export function addRotateCommand(program: Command, audit: Command): void {
     .addHelpText(
       "after",
       `
+The operator signs for what is let go, in THSM_AUDIT: entries of which stream, and the digest of the export's manifest.
 Nodes go on signing meanwhile. THSM_KEY stays whole. Name the exports of earlier rotations with --with, and keep all of
 them: from then on the whole history is \`thsm audit verify --with DIR …\`; without them the audit finds
 AUDIT_SEQUENCE_GAP, as it must.
@@ -58,12 +64,13 @@ The provisioner's login may not change streams: docs/operations.md, "A full stre
 Exit code: 0 done, 3 the history is not clean and nothing was let go, 2 failed.
 
 Example: thsm audit rotate --auditor /etc/thsm/auditor.toml --provisioner /etc/thsm/provisioner.toml \\
-           --with /archive/2026-05 /archive/2026-11`,
+           --operator /etc/thsm/operator.toml --with /archive/2026-05 /archive/2026-11`,
     )
     .action(async (target: string, flags: RotateFlags) => {
       const options = program.opts<GlobalOptions>();
       const dir = flags.dir ?? (flags.auditor === undefined ? process.env["THSM_DIR"] : undefined);
       const provisionerFile = flags.provisioner ?? provisionerConfigOf(dir);
+      const operatorFile = operatorConfigOf(flags.operator, dir);
       await withHistory({ ...flags, with: [] }, async ({ source, cluster }) => {
         const progress = showProgress();
         if (!(await isWhole(target))) {
@@ -96,17 +103,25 @@ Example: thsm audit rotate --auditor /etc/thsm/auditor.toml --provisioner /etc/t
           const { keep, keepMessages, without = [] } = flags;
           const keepOptions = { keepMs: keep * hourMs, keepMessages, without };
           const cuts = await planCuts(exported, cluster, connection, keepOptions);
-          const done = [];
-          for (const cut of cuts) {
-            progress.update(`letting go of ${cut.stream} up to ${cut.upTo}`);
-            done.push({ ...cut, ...(await letGo(connection, cut)) });
-          }
+          const manifest = await manifestDigest(target);
+          const streams: Omit<Extract<RotationStep, { type: "let-go" }>, "type">[] = [];
+          let recorded: number | undefined;
+          await withOperator(operatorFile, async (operator) => {
+            progress.update("letting go");
+            for await (const step of rotate(cuts, manifest, operator, connection)) {
+              if (step.type === "recorded") recorded = step.seq;
+              if (step.type !== "let-go") continue;
+              const { type: _, ...stream } = step;
+              streams.push(stream);
+            }
+          });
           progress.end(`rotated into ${target}`);
-          const text = done.map(
+          const text = streams.map(
             ({ stream, first, dropped, heldBy }) =>
               `${stream}: ${dropped} entries let go, begins at ${first} now (held by ${heldBy})`,
           );
-          print(options, { target: resolve(target), streams: done }, text.join("\n"));
+          if (recorded !== undefined) text.push(`on record as entry ${recorded} of THSM_AUDIT`);
+          print(options, { target: resolve(target), manifest, recorded, streams }, text.join("\n"));
         } finally {
           await connection.close();
         }

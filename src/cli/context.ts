@@ -2,6 +2,7 @@
  * @module What every command shares: how it speaks to people and programs, and how it fails.
  * Results go to stdout (JSON with --json), everything else to stderr.
  */
+import { join } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { Writable } from "node:stream";
 import { connect, readClientConfig, type HsmClient, type KeyInfo } from "../client/index.js";
@@ -29,6 +30,17 @@ export function say(text: string): void {
 
 export function configFile(options: GlobalOptions): string {
   return options.config ?? process.env["THSM_CONFIG"] ?? defaultConfig;
+}
+
+/** operator.toml: as named, of a development cluster, or the environment's. @throws HsmError `ERR_INVALID_CONFIG` */
+export function operatorConfigOf(file: string | undefined, dir: string | undefined): string {
+  const inDir = dir === undefined ? undefined : join(dir, "operator", "operator.toml");
+  const found = file ?? inDir ?? process.env["THSM_OPERATOR_CONFIG"];
+  if (found !== undefined) return found;
+  throw new HsmError(
+    "ERR_INVALID_CONFIG",
+    "say which operator: --operator operator.toml, or --dir of a development cluster",
+  );
 }
 
 /** Runs `action` with a connected client, and closes it whatever happens. */

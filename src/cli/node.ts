@@ -1,9 +1,7 @@
 /** @module `thsm node …`: what an operator says of a node. */
-import { join } from "node:path";
 import type { Command } from "commander";
 import { clearNode } from "../client/index.js";
-import { HsmError } from "../errors.js";
-import { print, type GlobalOptions } from "./context.js";
+import { operatorConfigOf, print, type GlobalOptions } from "./context.js";
 
 interface ClearFlags {
   readonly operator?: string;
@@ -30,17 +28,7 @@ Every client asks it again from then on. What it does afterwards counts again.`,
     )
     .action(async (node: string, flags: ClearFlags) => {
       const { reason, operator, dir } = flags;
-      const configFile =
-        operator ??
-        (dir === undefined
-          ? process.env["THSM_OPERATOR_CONFIG"]
-          : join(dir, "operator", "operator.toml"));
-      if (configFile === undefined) {
-        throw new HsmError(
-          "ERR_INVALID_CONFIG",
-          "say which operator: --operator operator.toml, or --dir of a development cluster",
-        );
-      }
+      const configFile = operatorConfigOf(operator, dir);
       const cleared = await clearNode(configFile, node, reason);
       const text = `node ${node} is cleared by ${cleared.operator}, entry ${cleared.seq} of THSM_AUDIT`;
       print(program.opts<GlobalOptions>(), cleared, text);

@@ -1,12 +1,7 @@
 /** @module An operator's word that a node may be trusted again. */
 import { HsmError } from "../errors.js";
-import { readIdentityFile } from "../identity/identity-file.js";
-import { signMessage } from "../streams/envelope.js";
 import { formatVersion } from "../streams/fields.js";
-import { Publisher } from "../streams/publish.js";
-import { StreamReader } from "../streams/read.js";
-import { formatSubject, streamNames } from "../streams/subjects.js";
-import { openMember } from "./member.js";
+import { withOperator } from "./operator.js";
 
 /** Where the word stands: what clients said of the node before it counts no more. */
 export interface Cleared {
@@ -22,36 +17,14 @@ export async function clearNode(
   node: string,
   reason: string | undefined,
 ): Promise<Cleared> {
-  const { name: operator, role, cluster, connection, identityFile } = await openMember(configFile);
-  try {
-    if (role !== "operator" || identityFile === undefined) {
-      throw new HsmError(
-        "ERR_INVALID_CONFIG",
-        `${configFile}: expected an operator's file with identityFile, got ${role} ${operator}'s`,
-      );
-    }
+  return await withOperator(configFile, async ({ name: operator, cluster, say }) => {
     if (cluster.find("node", node) === undefined) {
       const names = cluster.nodes.map(({ name }) => name).join(", ");
       throw new HsmError("ERR_INVALID_ARGUMENT", `there is no node ${node}; there are ${names}`);
     }
-    const identity = (await readIdentityFile(identityFile)).openUnprotected();
-    const subject = formatSubject({ kind: "clear", operator, node });
-    const message = signMessage(identity, streamNames.audit, subject, {
-      version: formatVersion,
-      type: "node-cleared",
-      operator,
-      node,
-      reason,
-      time: new Date().toISOString(),
-    });
-    const publisher = new Publisher(connection, new StreamReader(connection), operator);
-    try {
-      const { seq } = await publisher.publish(message);
-      return { node, operator, seq };
-    } finally {
-      publisher.close();
-    }
-  } finally {
-    await connection.close();
-  }
+    const time = new Date().toISOString();
+    const body = { version: formatVersion, type: "node-cleared", operator, node, reason, time };
+    const { seq } = await say({ kind: "clear", operator, node }, body);
+    return { node, operator, seq };
+  });
 }

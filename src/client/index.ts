@@ -29,6 +29,7 @@ export { IdentityLock } from "./identity-lock.js";
 export { weigh, type Guilt, type Weighed } from "./audit/evidence.js";
 export { readEvidence } from "./audit/evidence-file.js";
 export { clearNode, type Cleared } from "./clear-node.js";
+export { withOperator, type Operator } from "./operator.js";
 export {
   clusterStatus,
   type BlameStatus,

@@ -1,7 +1,8 @@
 /**
  * @module THSM_AUDIT: what clients and nodes say about their own doings:
  * `thsm.v1.audit.client.<client>.<session>`, `thsm.v1.audit.node.<node>` and `….checkpoint`; and what is said of a node:
- * `thsm.v1.audit.blame.<client>.<node>` and `thsm.v1.audit.operator.<operator>.<node>`.
+ * `thsm.v1.audit.blame.<client>.<node>` and `thsm.v1.audit.operator.<operator>.<node>`; and what an operator does:
+ * `thsm.v1.audit.operator.<operator>`.
  */
 import { Equals, IsIn, Matches } from "class-validator";
 import { IsCarriedList, type CarriedMessage } from "./carried.js";
@@ -140,6 +141,22 @@ export class NodeCleared {
   @IsTime() readonly time!: string;
 }
 
+/** The operator lets go of what an export keeps. Said before it is done, and true of an interrupted rotation too. */
+export class Rotated {
+  @IsVersion() readonly version: number = formatVersion;
+  @Equals("rotated") readonly type = "rotated";
+  @IsName() readonly operator!: string;
+  /**
+   * "STREAM NUMBER LAST" each: entries up to NUMBER go, the export has those up to LAST. Some more than NUMBER may
+   * go, because the stream grows meanwhile; never more than LAST.
+   */
+  @IsList(/^THSM_(REQ|SHARE|AUDIT) [1-9]\d{0,14} [1-9]\d{0,14}$/, 1, 3, 60)
+  readonly letGo!: string[];
+  /** SHA-256 of the export's manifest.json, which has the digests of its streams. */
+  @IsMessageHash() readonly manifest!: string;
+  @IsTime() readonly time!: string;
+}
+
 /** The root over all requests up to `size`, as the node has seen them: a signed note. */
 export class NodeCheckpoint extends NodeEvent {
   @Equals("checkpoint") readonly type = "checkpoint";
@@ -165,6 +182,7 @@ export type AuditEvent =
   | NodeIgnored
   | Misbehaviour
   | NodeCleared
+  | Rotated
   | NodeCheckpoint
   | NodeInconsistent;
 
@@ -179,6 +197,7 @@ export const auditEvents: {
   ignored: NodeIgnored,
   misbehaviour: Misbehaviour,
   "node-cleared": NodeCleared,
+  rotated: Rotated,
   checkpoint: NodeCheckpoint,
   inconsistent: NodeInconsistent,
 };

@@ -87,6 +87,8 @@ export function readAuditEvent(message: SignedMessage): AuditEvent | undefined {
     requireAgreement(message, { client: subject.client, node: subject.node }, body);
   } else if (subject.kind === "clear" && body.type === "node-cleared") {
     requireAgreement(message, { operator: subject.operator, node: subject.node }, body);
+  } else if (subject.kind === "operator-audit" && body.type === "rotated") {
+    requireAgreement(message, { operator: subject.operator }, body);
   } else {
     throw new HsmError(code, `no audit event belongs on ${message.subject}`);
   }

@@ -2,11 +2,39 @@
 import { expect } from "chai";
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
-import type { HsmClient, KeyInfo, SigningSession } from "../../src/client/index.js";
+import { fileURLToPath } from "node:url";
+import { jetstreamManager } from "@nats-io/jetstream";
+import { operatorConfigOf } from "../../src/cli/context.js";
+import { auditorConfigOf } from "../../src/cli/dev/cluster.js";
+import { connectProvisioner, provisionerConfigOf } from "../../src/cli/provision.js";
+import { exportedHistory } from "../../src/client/audit/ndjson.js";
+import {
+  manifestDigest,
+  openLive,
+  planCuts,
+  rotate,
+  withOperator,
+  type AuditReport,
+  type HsmClient,
+  type KeyInfo,
+  type Operator,
+  type SigningSession,
+} from "../../src/client/index.js";
+import { HsmError } from "../../src/errors.js";
 import { TestCluster } from "./cluster.js";
 import { until } from "./until.js";
 
 const keep = ["--keep", "0", "--keep-messages", "30"];
+const isSlow = process.env["SLOW"] === "1";
+const steps = [
+  "recorded",
+  "shrunk THSM_REQ",
+  "let-go THSM_REQ",
+  "shrunk THSM_SHARE",
+  "let-go THSM_SHARE",
+  "shrunk THSM_AUDIT",
+  "let-go THSM_AUDIT",
+];
 
 describe("thsm audit rotate", function () {
   this.timeout(240_000);
@@ -82,7 +110,9 @@ describe("thsm audit rotate", function () {
   it("leaves streams and export that are one clean history, and neither is it alone", async () => {
     const alone = await cluster.thsm("audit", "verify");
     expect(alone.code).to.equal(3);
-    expect(alone.text).to.contain("AUDIT_SEQUENCE_GAP");
+    expect(alone.text).to.match(
+      /AUDIT_SEQUENCE_GAP THSM_REQ .* operator op let go of them at .*; name with --with/,
+    );
     const whole = await cluster.thsm("audit", "verify", "--with", cluster.path("one"));
     expect(whole.code, whole.text).to.equal(0);
   });
@@ -102,5 +132,73 @@ describe("thsm audit rotate", function () {
     const both = [cluster.path("one"), cluster.path("two")];
     const whole = await cluster.thsm("audit", "verify", "--with", ...both);
     expect(whole.code, whole.text).to.equal(0);
+  });
+
+  it("is finished by the same command when it died at any step, and is on record once", async () => {
+    for (let i = 0; i < 20; i++) await sign();
+    const target = cluster.path("three");
+    const earlier = [cluster.path("one"), cluster.path("two")];
+    await cluster.thsm("audit", "export", target, "--compress");
+    const child = fileURLToPath(new URL("rotate-child.js", import.meta.url));
+    for (const step of isSlow ? steps : ["recorded", "shrunk THSM_REQ", "shrunk THSM_AUDIT"]) {
+      const { code, text } = await cluster.run(process.execPath, child, cluster.dir, target, step);
+      // Killed, and not because something else went wrong.
+      expect(code, `${step}: ${text}`).to.equal(-1);
+      await sign();
+    }
+    const again = await cluster.thsm("audit", "rotate", target, ...keep, "--with", ...earlier);
+    expect(again.code, again.text).to.equal(0);
+    const { findings, clean } = await cluster.thsmJson<AuditReport>(
+      "audit",
+      "verify",
+      "--with",
+      ...earlier,
+      target,
+    );
+    expect(clean).to.equal(true);
+    const manifest = await manifestDigest(target);
+    const said = findings.filter(({ code }) => code === "AUDIT_ROTATED");
+    expect(said.filter(({ text }) => text.includes(manifest))).to.have.length(1);
+    expect(said).to.have.length(3);
+    const { connection } = await openLive(auditorConfigOf(cluster.dir));
+    try {
+      const manager = await jetstreamManager(connection, { checkAPI: false });
+      for (const stream of ["THSM_REQ", "THSM_SHARE", "THSM_AUDIT"]) {
+        const { config } = await manager.streams.info(stream);
+        expect(config).to.include({ discard: "new", max_msgs: -1 });
+      }
+    } finally {
+      await connection.close();
+    }
+  });
+
+  it("makes room for its own record first when there is none", async () => {
+    const target = cluster.path("three");
+    const said: string[] = [];
+    const connection = await connectProvisioner(provisionerConfigOf(cluster.dir));
+    try {
+      await withOperator(operatorConfigOf(undefined, cluster.dir), async (operator) => {
+        let isFull = true;
+        const full: Operator = {
+          ...operator,
+          say: (...what) => {
+            const error = new HsmError("ERR_STREAM_FULL", "THSM_AUDIT is full");
+            if (!isFull) return operator.say(...what);
+            isFull = false;
+            return Promise.reject(error);
+          },
+        };
+        const exported = exportedHistory(target);
+        const keepLess = { keepMs: 0, keepMessages: 15 };
+        const cuts = await planCuts(exported, operator.cluster, connection, keepLess);
+        for await (const step of rotate(cuts, await manifestDigest(target), full, connection)) {
+          said.push("stream" in step ? `${step.type} ${step.stream}` : step.type);
+        }
+      });
+    } finally {
+      await connection.close();
+    }
+    expect(said.slice(0, 3)).to.deep.equal(["shrunk THSM_AUDIT", "let-go THSM_AUDIT", "recorded"]);
+    expect(said.filter((step) => step.startsWith("let-go"))).to.have.length(3);
   });
 });

@@ -272,4 +272,15 @@ export const examples: Readonly<Record<string, Example>> = {
       time,
     },
   },
+  rotated: {
+    subject: "thsm.v1.audit.operator.op",
+    body: {
+      version: 1,
+      type: "rotated",
+      operator: "op",
+      letGo: ["THSM_REQ 1200 2000", "THSM_SHARE 3600 6000"],
+      manifest: hash,
+      time,
+    },
+  },
 };

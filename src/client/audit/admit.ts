@@ -192,13 +192,8 @@ function requireSender(sender: Member, { kind, message, body }: Admitted): void 
 
 function namedByBody(body: object = {}): Pick<Member, "role" | "name"> {
   // A share names the client too, whom it answers; a blame and its settlement name the node.
-  const type: unknown = Reflect.get(body, "type");
-  const role =
-    type === "node-cleared"
-      ? "operator"
-      : Object.hasOwn(body, "node") && type !== "misbehaviour"
-        ? "node"
-        : "client";
+  const isNode = Object.hasOwn(body, "node") && Reflect.get(body, "type") !== "misbehaviour";
+  const role = Object.hasOwn(body, "operator") ? "operator" : isNode ? "node" : "client";
   return { role, name: String(Reflect.get(body, role)) };
 }
 

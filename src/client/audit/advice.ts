@@ -153,6 +153,10 @@ export const adviceFor: Readonly<Record<FindingCode, Advice>> = {
     "A client calls a node a culprit, and its messages do not prove it.",
     "The client is wrong or lies: look after it.",
   ),
+  AUDIT_ROTATED: of(
+    "An operator let go of old entries, which an export keeps.",
+    "Was it you? Name the export with --with, and keep it: thsm audit import checks it by its manifest.",
+  ),
   AUDIT_NODE_CLEARED: of("An operator settled what was said of a node.", nothing),
   AUDIT_KEY_EVENT_ILLEGAL: of(
     "A step of a key's life out of turn, by somebody who may not take it, or with impossible numbers.",

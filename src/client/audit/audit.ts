@@ -425,6 +425,15 @@ export class Audit {
           text: `node ${body.node} signs no checkpoint any more since ${body.time}: ${body.reason}`,
         });
         return;
+      case "rotated":
+        for (const stream of keptStreams) this.#sequences[stream].rotated(body);
+        this.report({
+          code: "AUDIT_ROTATED",
+          stream: "THSM_AUDIT",
+          seq: [message.seq],
+          text: `operator ${body.operator} let go of what an export keeps at ${body.time}, stream by stream up to which entry of how many: ${body.letGo.join(", ")}; the export's manifest.json has SHA-256 ${body.manifest}`,
+        });
+        return;
       case "node-started":
       case "ignored":
         // Their place in the chain is all there is to check.

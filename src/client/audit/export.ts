@@ -3,7 +3,7 @@
  * to be written, `manifest.json` comes last and says that all is there; an export that was interrupted goes on
  * where it was. The same history gives the same bytes.
  */
-import { createHash } from "node:crypto";
+import { createHash, hash } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
 import { access, mkdir, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -117,6 +117,11 @@ export async function readManifest(directory: string): Promise<Manifest> {
     const text = `${file} is not the manifest of a whole export: ${why}`;
     throw new HsmError("ERR_INVALID_ARGUMENT", text, { cause });
   }
+}
+
+/** SHA-256 of the manifest itself: it stands for all that was exported. */
+export async function manifestDigest(directory: string): Promise<string> {
+  return hash("sha256", await readFile(manifestOf(directory)), "hex");
 }
 
 interface StreamJob {

@@ -100,6 +100,8 @@ export const severities = {
   /** A client calls a node a culprit, and its messages do not prove it. */
   AUDIT_FALSE_BLAME: "finding",
   AUDIT_NODE_CLEARED: "note",
+  /** An operator let go of what an export keeps. */
+  AUDIT_ROTATED: "note",
 
   /** A step of a key's life out of turn, by somebody who may not take it, or with impossible numbers. */
   AUDIT_KEY_EVENT_ILLEGAL: "finding",

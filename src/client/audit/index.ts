@@ -19,7 +19,13 @@ export {
   type SigningStory,
   type Step,
 } from "./explain.js";
-export { importHistory, writeHistory, type ExportOptions, type Manifest } from "./export.js";
+export {
+  importHistory,
+  manifestDigest,
+  writeHistory,
+  type ExportOptions,
+  type Manifest,
+} from "./export.js";
 export { exportedHistory } from "./ndjson.js";
 export { publishHistory, type PublishOptions } from "./publish-history.js";
 export {
@@ -54,6 +60,7 @@ export {
   type ZoneReport,
 } from "./zone.js";
 export { joinedHistory } from "./joined.js";
-export { letGo, planCuts, type Cut, type KeepOptions } from "./rotate.js";
+export { planCuts, type Cut, type KeepOptions } from "./cuts.js";
+export { rotate, type RotationStep } from "./rotate.js";
 export { formatTailLine, type TailLine } from "./tail-line.js";
 export { tailHistory, type TailFilter, type TailOptions } from "./tail.js";

@@ -1,178 +1,150 @@
 /**
  * @module Room in full streams: what has been exported is let go, oldest first. The streams stay what they are,
- * with their numbers, so that nodes and clients notice nothing; THSM_KEY is kept whole. What is let go can be told
- * apart from what was stolen by one thing only: it is in the export.
+ * with their numbers, so that nodes and clients notice nothing. What is let go can be told apart from what was
+ * stolen: it is in the export, and the operator signs for it.
  *
  * Streams refuse purge and deletion. What is left is a smaller limit for a moment (`max_msgs`, `discard: old`),
  * for which the provisioner needs a permission that it has not by default.
  */
-import { DiscardPolicy, jetstreamManager, type JetStreamManager } from "@nats-io/jetstream";
+import {
+  DiscardPolicy,
+  jetstreamManager,
+  type JetStreamManager,
+  type StreamConfig,
+  type StreamInfo,
+} from "@nats-io/jetstream";
 import type { NatsConnection } from "nats";
 import { describeError, HsmError } from "../../errors.js";
-import type { Cluster } from "../../identity/cluster.js";
-import { readAuditEvent } from "../../streams/open.js";
-import { nodeConsumer } from "../../streams/settings.js";
-import type { HistorySource, KeptStream } from "./sources.js";
+import type { Rotated } from "../../streams/audit-events.js";
+import { formatVersion } from "../../streams/fields.js";
+import { readAuditEvent, verifySender } from "../../streams/open.js";
+import { formatSubject, streamNames } from "../../streams/subjects.js";
+import type { Operator } from "../operator.js";
+import type { Cut, RotatedStream } from "./cuts.js";
 
-/** The streams that grow with every signature. */
-export const rotatedStreams = ["THSM_REQ", "THSM_SHARE", "THSM_AUDIT"] as const;
-export type RotatedStream = (typeof rotatedStreams)[number];
-
-export interface KeepOptions {
-  /** What is younger than the newest exported entry by less than this stays. */
-  readonly keepMs: number;
-  /** So many of the newest exported entries stay, however old. */
-  readonly keepMessages: number;
-  /** Nodes that never come back: requests that they have not seen need not wait for them. */
-  readonly without?: readonly string[];
-}
-
-/** What is let go of a stream: entries up to `upTo`, 0 for none. */
-export interface Cut {
-  readonly stream: RotatedStream;
-  readonly upTo: number;
-  /** The last entry that the export has. */
-  readonly exported: number;
-  /** Why not more. */
-  readonly heldBy: string;
-}
+/** What is done to the streams, step by step. */
+export type RotationStep =
+  | { readonly type: "recorded"; readonly seq: number }
+  /** The server takes the stream's old entries away; until it is "let-go" it would do so with more. */
+  | { readonly type: "shrunk"; readonly stream: RotatedStream }
+  | ({ readonly type: "let-go"; readonly first: number; readonly dropped: number } & Cut);
 
 /**
- * What may go: nothing that the export lacks, that a node has not seen, or that tells of a node that nobody has
- * cleared. `connection`: the provisioner's.
- * @throws HsmError `ERR_BROKER`
- */
-export async function planCuts(
-  exported: HistorySource,
-  cluster: Cluster,
-  connection: NatsConnection,
-  options: KeepOptions,
-): Promise<Cut[]> {
-  const manager = await managerOf(connection);
-  const ends: { stream: RotatedStream; old: number; last: number }[] = [];
-  let newestMs = 0;
-  for (const stream of rotatedStreams)
-    newestMs = Math.max(newestMs, await newestOf(exported, stream));
-  for (const stream of rotatedStreams) {
-    const { last } = (await exported.bounds())[stream];
-    ends.push({ stream, last, old: await oldUntil(exported, stream, newestMs - options.keepMs) });
-  }
-  const cuts: Cut[] = [];
-  for (const { stream, old, last } of ends) {
-    const limits: [upTo: number, heldBy: string][] = [
-      [old, "its age"],
-      [last - options.keepMessages, `the newest ${options.keepMessages}`],
-    ];
-    if (stream === "THSM_REQ") {
-      for (const { name, role } of cluster.members) {
-        if (role !== "node" || options.without?.includes(name) === true) continue;
-        limits.push([await ackedBy(manager, name), `node ${name}, which has not seen more`]);
-      }
-    }
-    if (stream === "THSM_AUDIT") {
-      for (const [node, seq] of await openBlames(exported)) {
-        limits.push([seq - 1, `node ${node}, which is blamed and not cleared`]);
-      }
-    }
-    const [least] = limits.toSorted(([one], [other]) => one - other);
-    const [upTo = 0, heldBy = ""] = least ?? [];
-    cuts.push({ stream, upTo: Math.max(0, upTo), exported: last, heldBy });
-  }
-  return cuts;
-}
-
-/**
- * Lets go. May be done again after any interruption.
+ * Records that these entries go, as the operator's word, and lets them go. May be done again after any
+ * interruption. `manifest`: SHA-256 of the export's; `connection`: the provisioner's.
  * @throws HsmError `ERR_BROKER` when the server refuses, `ERR_AUDIT_MISMATCH` when more is gone than was exported
  */
-export async function letGo(
+export async function* rotate(
+  cuts: readonly Cut[],
+  manifest: string,
+  operator: Operator,
   connection: NatsConnection,
-  { stream, upTo, exported }: Cut,
-): Promise<{ readonly first: number; readonly dropped: number }> {
-  const manager = await managerOf(connection);
-  const attempt = async <T>(action: () => Promise<T>): Promise<T> => {
+): AsyncGenerator<RotationStep> {
+  // Nothing is said that then is not allowed.
+  for (const cut of cuts) await makeUsual(connection, cut.stream);
+  const going = cuts.filter(({ upTo }) => upTo > 0);
+  const said = going.map(({ stream, upTo, exported }) => `${stream} ${upTo} ${exported}`);
+  const ofAudit = cuts.filter(({ stream }) => stream === streamNames.audit);
+  let rest = cuts;
+  if (said.length > 0) {
     try {
-      return await action();
-    } catch (cause) {
-      const reason = describeError(cause);
-      const advice = /permission/i.test(reason)
-        ? `; for the time of this command add "$JS.API.STREAM.UPDATE.${stream}" to what the provisioner may publish in server.conf, and reload the servers`
-        : "";
-      throw new HsmError("ERR_BROKER", `cannot change ${stream}: ${reason}${advice}`, { cause });
+      yield { type: "recorded", seq: await record(operator, said, manifest) };
+    } catch (error) {
+      if (!(error instanceof HsmError && error.code === "ERR_STREAM_FULL")) throw error;
+      // No room even for that.
+      for (const cut of ofAudit) yield* letGo(connection, cut);
+      rest = cuts.filter((cut) => !ofAudit.includes(cut));
+      yield { type: "recorded", seq: await record(operator, said, manifest) };
     }
-  };
-  const before = await attempt(() => manager.streams.info(stream));
-  const usual = {
-    discard: DiscardPolicy.New,
-    max_msgs: -1,
-    discard_new_per_subject: before.config.max_msgs_per_subject === 1,
-  };
-  const { first_seq: first, last_seq: last } = before.state;
+  }
+  for (const cut of rest) yield* letGo(connection, cut);
+}
+
+/** A rotation that goes on where it was interrupted has said so already. */
+async function record(operator: Operator, letGo: string[], manifest: string): Promise<number> {
+  const { name, say } = operator;
+  const subject = { kind: "operator-audit", operator: name } as const;
+  const body = { version: formatVersion, type: "rotated", operator: name, letGo, manifest };
+  const said = await lastSaid(operator, formatSubject(subject), body);
+  if (said !== undefined) return said;
+  return (await say(subject, { ...body, time: new Date().toISOString() })).seq;
+}
+
+/** Where the operator's newest word stands, if it says the same. */
+async function lastSaid(
+  { cluster, reader }: Operator,
+  subject: string,
+  { letGo, manifest }: Pick<Rotated, "letGo" | "manifest">,
+): Promise<number | undefined> {
+  const message = await reader.last(streamNames.audit, subject);
+  if (message === undefined) return undefined;
+  try {
+    const body = readAuditEvent(message);
+    if (body?.type !== "rotated") return undefined;
+    verifySender(cluster, message, body, "operator");
+    const isSame = body.manifest === manifest && body.letGo.join() === letGo.join();
+    return isSame ? message.seq : undefined;
+  } catch (error) {
+    if (error instanceof HsmError) return undefined;
+    throw error;
+  }
+}
+
+async function* letGo(connection: NatsConnection, cut: Cut): AsyncGenerator<RotationStep> {
+  const { stream, upTo, exported } = cut;
+  const { first_seq: first, last_seq: last } = (await infoOf(connection, stream)).state;
   if (upTo >= first && last - upTo > 0) {
     const brief = { discard: DiscardPolicy.Old, discard_new_per_subject: false };
     try {
-      await attempt(() => manager.streams.update(stream, { ...brief, max_msgs: last - upTo }));
+      await update(connection, stream, { ...brief, max_msgs: last - upTo });
+      yield { type: "shrunk", stream };
     } finally {
-      await attempt(() => manager.streams.update(stream, usual));
+      await makeUsual(connection, stream);
     }
-  } else if (before.config.discard !== DiscardPolicy.New) {
-    // An earlier rotation was interrupted between the two.
-    await attempt(() => manager.streams.update(stream, usual));
   }
-  const { state } = await attempt(() => manager.streams.info(stream));
+  const { state } = await infoOf(connection, stream);
   if (state.first_seq > exported + 1) {
     const text = `${stream} begins at ${state.first_seq}, the export ends at ${exported}: entries between them are lost`;
     throw new HsmError("ERR_AUDIT_MISMATCH", text);
   }
-  return { first: state.first_seq, dropped: Math.max(0, state.first_seq - first) };
+  const dropped = Math.max(0, state.first_seq - first);
+  yield { type: "let-go", ...cut, first: state.first_seq, dropped };
+}
+
+/** As streams are, whatever an interrupted rotation has left. */
+async function makeUsual(connection: NatsConnection, stream: RotatedStream): Promise<void> {
+  const { config } = await infoOf(connection, stream);
+  await update(connection, stream, {
+    discard: DiscardPolicy.New,
+    max_msgs: -1,
+    discard_new_per_subject: config.max_msgs_per_subject === 1,
+  });
+}
+
+async function infoOf(connection: NatsConnection, stream: RotatedStream): Promise<StreamInfo> {
+  return await attempt(stream, async () => (await managerOf(connection)).streams.info(stream));
+}
+
+async function update(
+  connection: NatsConnection,
+  stream: RotatedStream,
+  config: Partial<StreamConfig>,
+): Promise<void> {
+  await attempt(stream, async () => (await managerOf(connection)).streams.update(stream, config));
+}
+
+async function attempt<T>(stream: RotatedStream, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (cause) {
+    const reason = describeError(cause);
+    const advice = /permission/i.test(reason)
+      ? `; for the time of this command add "$JS.API.STREAM.UPDATE.${stream}" to what the provisioner may publish in server.conf, and reload the servers`
+      : "";
+    throw new HsmError("ERR_BROKER", `cannot change ${stream}: ${reason}${advice}`, { cause });
+  }
 }
 
 async function managerOf(connection: NatsConnection): Promise<JetStreamManager> {
   return await jetstreamManager(connection, { checkAPI: false, timeout: 5000 });
-}
-
-async function newestOf(source: HistorySource, stream: KeptStream): Promise<number> {
-  const { last } = (await source.bounds())[stream];
-  let newestMs = 0;
-  for await (const entry of source.entries(stream, last)) {
-    if ("message" in entry) newestMs = Date.parse(entry.message.time) || 0;
-  }
-  return newestMs;
-}
-
-/** The last entry before the first one that is younger. */
-async function oldUntil(source: HistorySource, stream: KeptStream, ms: number): Promise<number> {
-  let until = 0;
-  for await (const entry of source.entries(stream)) {
-    const at = "message" in entry ? Date.parse(entry.message.time) : 0;
-    if (!(at <= ms)) return until;
-    until = entry.seq;
-  }
-  return until;
-}
-
-async function ackedBy(manager: JetStreamManager, node: string): Promise<number> {
-  try {
-    const info = await manager.consumers.info("THSM_REQ", nodeConsumer(node));
-    return info.ack_floor.stream_seq;
-  } catch (cause) {
-    const text = `cannot see what node ${node} has read: ${describeError(cause)}`;
-    throw new HsmError("ERR_BROKER", text, { cause });
-  }
-}
-
-/** Node → the first entry that blames it and was not followed by its clearing. */
-async function openBlames(source: HistorySource): Promise<Map<string, number>> {
-  const blamed = new Map<string, number>();
-  for await (const entry of source.entries("THSM_AUDIT")) {
-    if (!("message" in entry)) continue;
-    try {
-      const body = readAuditEvent(entry.message);
-      if (body?.type === "node-cleared") blamed.delete(body.node);
-      if (body?.type === "misbehaviour" && !blamed.has(body.node)) blamed.set(body.node, entry.seq);
-    } catch (error) {
-      if (!(error instanceof HsmError)) throw error;
-    }
-  }
-  return blamed;
 }

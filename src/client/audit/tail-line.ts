@@ -143,6 +143,8 @@ function saying(admitted: Admitted, names: Names): Saying {
       };
     case "node-cleared":
       return { type, text: `cleared by operator ${body.operator}: ${body.reason ?? "no reason"}` };
+    case "rotated":
+      return { type, text: `let go by operator ${body.operator}: ${body.letGo.join(", ")}` };
     case "ignored":
       return { type, text: `IGNORED ${body.counts.join(", ")}`, isFailure: true };
     case "inconsistent":

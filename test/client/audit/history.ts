@@ -371,6 +371,7 @@ export class HistoryBuilder {
       servers: ["nats://127.0.0.1"],
       node: this.nodes.map(member),
       client: ["knot", "bind"].map(member),
+      operator: ["oda"].map(member),
       auditor: ["eva"].map(member),
       token: [
         { name: "zones", clients: ["knot"] },
