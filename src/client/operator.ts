@@ -13,7 +13,7 @@ export interface Operator {
   readonly cluster: Cluster;
   readonly reader: StreamReader;
   /** Signs `body` and stores it in THSM_AUDIT. */
-  say(subject: Subject, body: object): Promise<Stored>;
+  readonly say: (subject: Subject, body: object) => Promise<Stored>;
 }
 
 /**

@@ -52,12 +52,12 @@ export async function* rotate(
     } catch (error) {
       if (!(error instanceof HsmError && error.code === "ERR_STREAM_FULL")) throw error;
       // No room even for that.
-      for (const cut of ofAudit) yield* letGo(connection, cut);
+      for (const cut of ofAudit) yield* cutStream(connection, cut);
       rest = cuts.filter((cut) => !ofAudit.includes(cut));
       yield { type: "recorded", seq: await record(operator, said, manifest) };
     }
   }
-  for (const cut of rest) yield* letGo(connection, cut);
+  for (const cut of rest) yield* cutStream(connection, cut);
 }
 
 /** A rotation that goes on where it was interrupted has said so already. */
@@ -90,7 +90,7 @@ async function lastSaid(
   }
 }
 
-async function* letGo(connection: NatsConnection, cut: Cut): AsyncGenerator<RotationStep> {
+async function* cutStream(connection: NatsConnection, cut: Cut): AsyncGenerator<RotationStep> {
   const { stream, upTo, exported } = cut;
   const { first_seq: first, last_seq: last } = (await infoOf(connection, stream)).state;
   if (upTo >= first && last - upTo > 0) {
