@@ -140,9 +140,12 @@ export class NodeHealth {
     if (state === undefined) return Number.POSITIVE_INFINITY;
     const isReady = this.isAlive(node) && Date.now() >= state.restsUntilMs;
     const burden = (isReady ? 0 : 1e9) + (this.#avoided.has(node) ? 1e12 : 0);
-    // A little chance spreads equal nodes, and lets a slow one show that it has recovered.
+    // A little chance spreads equal nodes.
     const spread = 1 + Math.random() / 4;
-    return burden + state.meanMs * (1 + state.outstanding) * spread;
+    // Who has rested is tried, however long it was waited for: else nobody would ever learn that it is well again,
+    // or that it is not.
+    const meanMs = state.misses > 0 && isReady ? 0 : state.meanMs;
+    return burden + meanMs * (1 + state.outstanding) * spread;
   }
 
   #release(node: string, inputs: number): NodeState | undefined {

@@ -192,6 +192,22 @@ describe("parts of the client on a bus", () => {
     health.close();
   });
 
+  it("tries a node that it has waited for in vain again, once, when that one has rested", async () => {
+    const health = new NodeHealth(cluster.cluster, alice);
+    for (let i = 0; i < 8; i++) {
+      health.asked("n3", 1);
+      health.answered("n3", 1, 20);
+    }
+    health.asked("n2", 1);
+    health.gaveUp("n2", 1, 2000);
+    const first = (): string | undefined => health.rank(["n2", "n3"])[0];
+    expect(first()).to.equal("n3");
+    await eventually("it is tried", () => first() === "n2" || undefined);
+    health.asked("n2", 1);
+    expect(first()).to.equal("n3");
+    health.close();
+  });
+
   it("consumes again what was not acknowledged, and acknowledges junk", async () => {
     const publisher = new Publisher(alice, new StreamReader(alice), "alice");
     const messages = [1, 2, 3].map((i) => request(cluster.key("alice"), { i }));

@@ -196,6 +196,7 @@ export class TestCluster {
   abandon(): void {
     living.delete(this);
     delete process.env[mark];
+    for (const child of this.#adopted) child.kill("SIGKILL");
     for (const name of namesIn(join(this.dir, "run"))) {
       const { pid, startTime } = JSON.parse(readFileSync(join(this.dir, "run", name), "utf8")) as {
         pid: number;

@@ -72,7 +72,7 @@ describe("Knot with a lying node", function () {
 if (isSlow) {
   const rounds = 2;
   const untoldMs = 1000;
-  const delegationsToMeasure = 150;
+  const delegationsToMeasure = 80;
   for (const [proofs, behaviours] of [
     ["on-failure", [...always, ...slow]],
     ["always", withProofs],
