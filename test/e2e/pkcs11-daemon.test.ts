@@ -1,8 +1,13 @@
 /** @module Applications that live on while the daemon dies, and what a logout ends. */
 import { expect } from "chai";
+import { readFileSync, writeFileSync } from "node:fs";
 import type { KeyInfo } from "../../src/client/index.js";
+import type { OpName } from "../../src/pkcs11-bridge/rpc/ops.js";
+import { FrameProxy } from "../support/frame-proxy.js";
+import { Chance } from "../support/random.js";
+import { run } from "../support/run.js";
 import { TestCluster } from "./cluster.js";
-import { buildSignLoop, SignLoop } from "./sign-loop.js";
+import { buildApplication, SignLoop } from "./sign-loop.js";
 import { until } from "./until.js";
 
 describe("an application of the PKCS#11 module", function () {
@@ -13,7 +18,7 @@ describe("an application of the PKCS#11 module", function () {
 
   before(async () => {
     cluster = await TestCluster.start({ parties: 3, threshold: 2 });
-    program = await buildSignLoop(cluster);
+    program = await buildApplication(cluster, "sign-loop");
     key = await cluster.makeKey("demo", 1024);
   });
   after(() => cluster.close());
@@ -29,6 +34,66 @@ describe("an application of the PKCS#11 module", function () {
     expect(await loop.end(), loop.said).to.equal(0);
     expect(loop.count).to.equal(200);
     expect(loop.wrong).to.deep.equal([]);
+  });
+
+  it("gets once what it asked for, wherever the daemon dies over it", async () => {
+    const target = cluster.path("c", "pkcs11d.sock");
+    const conf = readFileSync(cluster.env["THSM_PKCS11_CONF"] ?? "", "utf8");
+    const proxy = await FrameProxy.listen(cluster.path("proxy.sock"), target);
+    writeFileSync(cluster.path("proxy.conf"), conf.replaceAll(target, cluster.path("proxy.sock")));
+    writeFileSync(cluster.path("data"), "data");
+    const login = ["--module", cluster.module, "--token-label", "dns", "--pin", cluster.pin];
+    const env = { ...cluster.env, THSM_PKCS11_CONF: cluster.path("proxy.conf") };
+    const rounds = process.env["SLOW"] === "1" ? 20 : 1;
+    const chance = new Chance("deaths");
+
+    /** Runs pkcs11-tool, and kills the daemon once: some time after the request, or when its answer is ready. */
+    async function dying(op: OpName, after: "the request" | "the answer", ...what: string[]) {
+      const pid = (await cluster.processes.find("pkcs11d")) ?? 0;
+      let isDead = false;
+      const die = (): false => {
+        process.kill(pid, "SIGKILL");
+        isDead = true;
+        return false;
+      };
+      proxy.hooks = {
+        onRequest: (one) => {
+          if (one !== op || isDead || after === "the answer") return;
+          setTimeout(die, chance.below(op === "generate" ? 1500 : 60));
+        },
+        onReply: (one) => isDead || one !== op || after === "the request" || die(),
+      };
+      const running = run("pkcs11-tool", [...login, ...what], { env });
+      await until(`${op} is interrupted`, () => isDead);
+      proxy.hooks = {};
+      await cluster.up();
+      const { code, text } = await running;
+      expect(code, `${op}, killed after ${after}: ${text}`).to.equal(0);
+    }
+
+    for (let round = 0; round < rounds; round++) {
+      for (const after of ["the request", "the answer"] as const) {
+        const make = ["--keypairgen", "--key-type", "rsa:1024", "--id", "77"];
+        await dying("generate", after, ...make);
+        const keys = async (): Promise<number> =>
+          (await cluster.thsmJson<{ id: string; state: string }[]>("key", "list")).filter(
+            ({ id, state }) => id === "77" && state === "active",
+          ).length;
+        expect(await keys()).to.equal(1);
+        await dying("destroy", after, "--delete-object", "--type", "privkey", "--id", "77");
+        expect(await keys()).to.equal(0);
+
+        const label = ["--type", "data", "--label", "once"];
+        await dying("store", after, "--write-object", cluster.path("data"), ...label);
+        const objects = async (): Promise<number> =>
+          (await cluster.pkcs11Tool("--list-objects", "--type", "data")).text.split("'once'")
+            .length - 1;
+        expect(await objects()).to.equal(1);
+        await dying("destroy", after, "--delete-object", ...label);
+        expect(await objects()).to.equal(0);
+      }
+    }
+    proxy.close();
   });
 
   it("may log out without disturbing another; the last one to go locks the client", async () => {

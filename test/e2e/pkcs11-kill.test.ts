@@ -5,15 +5,44 @@
 import { expect } from "chai";
 import { once } from "node:events";
 import { spawn } from "node:child_process";
-import { appendFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { TestCluster } from "./cluster.js";
 import { Knot } from "./knot.js";
+import { buildApplication } from "./sign-loop.js";
 import { until } from "./until.js";
 
 const isSlow = process.env["SLOW"] === "1";
 /** For a daemon that a busy machine starts. */
 const patienceMs = 120_000;
+
+/** What a busy machine may add. */
+const slackMs = 4000;
+const needsNodes = new Set(["C_Sign", "C_SignFinal", "C_Decrypt", "C_GenerateKeyPair"]);
+
+/** The table of docs/pkcs11.md: seconds by call. Calls that are not in it do not wait. */
+function readDeadlines(settings: Readonly<Record<string, number>>): Map<string, number> {
+  const page = readFileSync(new URL("../../../docs/pkcs11.md", import.meta.url), "utf8");
+  const section = page.split("\n## ").find((one) => one.startsWith("Deadlines\n")) ?? "";
+  const found = new Map<string, number>();
+  for (const row of section.split("\n")) {
+    const [, calls = "", deadline = ""] = row.split("|").map((cell) => cell.trim());
+    for (const [call] of calls.matchAll(/(first )?C_\w+/g)) {
+      const terms = deadline.split("+").map((term) => /`([a-z-]+)`|([\d.]+) s/.exec(term) ?? []);
+      const seconds = terms.map(([, name, number]) => settings[name ?? ""] ?? Number(number));
+      expect(
+        seconds.every((one) => one > 0),
+        row,
+      ).to.equal(true);
+      found.set(
+        call,
+        seconds.reduce((sum, one) => sum + one),
+      );
+    }
+  }
+  expect(found.size, "the table of docs/pkcs11.md").to.be.above(10);
+  return found;
+}
 
 /** A configuration for ods-hsmspeed, which reads nothing of it but the repository. */
 function writeOpendnssecConf(cluster: TestCluster): string {
@@ -108,6 +137,42 @@ describe("programs above the PKCS#11 module", function () {
     expect(said.join("")).to.match(/8 threads, .*signatures per thread/);
     expect(said.join("")).not.to.match(/error|fail/i);
     await knotEnds;
+  });
+
+  it("have every answer by its deadline while the cluster is gone", async () => {
+    const [timeout, keygenTimeout] = isSlow ? [5, 10] : [1, 2];
+    const deadlines = readDeadlines({ timeout, "keygen-timeout": keygenTimeout });
+    const opener = ["--keypairgen", "--key-type", "rsa:1024", "--usage-decrypt"];
+    expect((await cluster.pkcs11Tool(...opener)).code).to.equal(0);
+    const program = await buildApplication(cluster, "deadlines");
+    const conf = cluster.path("deadlines.conf");
+    const text = readFileSync(cluster.env["THSM_PKCS11_CONF"] ?? "", "utf8");
+    writeFileSync(conf, `${text}\nkeygen-timeout = ${keygenTimeout}\n`);
+    const env = { ...cluster.env, THSM_PKCS11_CONF: conf, THSM_PKCS11_TIMEOUT: `${timeout}` };
+    // Their cluster gone is one thing, a daemon that says nothing at all another.
+    for (const away of isSlow ? ["nats", "pkcs11d"] : ["nats"]) {
+      const child = cluster.adopt(spawn(program, [cluster.module, cluster.pin], { env }));
+      const said: string[] = [];
+      child.stdout.setEncoding("utf8").on("data", (more: string) => said.push(more));
+      const ended = once(child, "close");
+      await until("it is ready", () => said.length > 0 || child.exitCode !== null);
+      const pid = (await cluster.processes.find(away)) ?? 0;
+      process.kill(pid, "SIGSTOP");
+      child.stdin.end("\n");
+      const [code] = (await ended) as [number | null];
+      process.kill(pid, "SIGCONT");
+      expect(code, said.join("")).to.equal(0);
+      const lines = said.join("").trim().split("\n").slice(1);
+      const called = lines.map((line) => /^(.*) (0x[0-9a-f]+) (\d+)$/.exec(line) ?? []);
+      expect(called.map(([, name]) => name)).to.include.members([...deadlines.keys()]);
+      for (const [, name = "", rv, ms] of called) {
+        const seconds = deadlines.get(name) ?? 0;
+        expect(Number(ms), `${name} without ${away}: ${rv}`).to.be.at.most(
+          seconds * 1000 + slackMs,
+        );
+        if (needsNodes.has(name)) expect(rv, `${name} without ${away}`).not.to.equal("0x0");
+      }
+    }
   });
 
   it("end soon after a SIGTERM while the cluster is gone and signatures are wanted", async () => {

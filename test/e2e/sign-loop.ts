@@ -9,13 +9,12 @@ import { toBase64url } from "../../src/identity/encoding.js";
 import { succeed } from "../support/run.js";
 import type { TestCluster } from "./cluster.js";
 
-const source = fileURLToPath(new URL("../../../test/e2e/sign-loop.c", import.meta.url));
-
-/** Compiles it below the cluster's directory. */
-export async function buildSignLoop(cluster: TestCluster): Promise<string> {
+/** Compiles an application of this directory, `sign-loop` or another, below the cluster's directory. */
+export async function buildApplication(cluster: TestCluster, name: string): Promise<string> {
+  const source = fileURLToPath(new URL(`../../../test/e2e/${name}.c`, import.meta.url));
   const { stdout } = await succeed("pkg-config", ["--cflags", "p11-kit-1"]);
   const flags = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror"];
-  const program = cluster.path("sign-loop");
+  const program = cluster.path(name);
   const include = stdout.toString("utf8").trim().split(/\s+/);
   await succeed("cc", [...flags, ...include, source, "-o", program, "-ldl"]);
   return program;

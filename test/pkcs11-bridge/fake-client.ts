@@ -47,6 +47,8 @@ export interface FakeOptions {
   readonly pin?: string;
   readonly signDelayMs?: number;
   readonly keygenDelayMs?: number;
+  /** So many keys on the first token that are only for show. */
+  readonly keyCount?: number;
   /** Each key generation that begins adds a line. */
   readonly traceFile?: string;
 }
@@ -92,6 +94,7 @@ export class FakeClient implements HsmClient {
       this.#keys.push(...stored);
       this.keysRevision += stored.length;
     }
+    for (let i = 0; i < (options.keyCount ?? 0); i++) this.#keys.push(this.#forShow(i));
   }
 
   async unlock(pin: string): Promise<Uint8Array> {
@@ -288,6 +291,25 @@ export class FakeClient implements HsmClient {
       throw new HsmError("ERR_DECRYPT_FAILED", "cannot decrypt");
     }
     return unpad(opened, input, this.#identity);
+  }
+
+  #forShow(number: number): StoredKey {
+    const info: KeyInfo = {
+      keyId: randomBytes(16).toString("hex"),
+      token: this.tokens[0] ?? "",
+      label: `key ${number}`,
+      id: randomBytes(20),
+      algorithm: "rsa",
+      modulusBits: 2048,
+      modulus: Buffer.concat([Buffer.of(0x80), randomBytes(255)]),
+      publicExponent: Uint8Array.of(1, 0, 1),
+      threshold: 2,
+      parties: ["a", "b", "c"],
+      policy: { encodings: ["pkcs1v15"], hashes: ["sha256"], maxInputs: 64, proofs: "on-failure" },
+      state: "active",
+      createdAt: new Date().toISOString(),
+    };
+    return { operationId: info.keyId, pem: "", info };
   }
 
   #ticket(): Buffer {

@@ -53,7 +53,8 @@ export interface Outcome {
 /** A directory with a module configuration, and the programs that use it. */
 export class Bench {
   readonly directory: string = mkdtempSync(join(tmpdir(), "thsm-p11-"));
-  readonly socket: string = join(this.directory, "daemon.sock");
+  /** Where the daemon listens; the module's configuration has what it is at first. */
+  socket: string = join(this.directory, "daemon.sock");
   readonly stateFile: string = join(this.directory, "state.json");
   readonly environment: NodeJS.ProcessEnv;
   /** When a program that hangs is ended. */

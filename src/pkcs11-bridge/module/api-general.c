@@ -2,11 +2,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "clock.h"
 #include "hash.h"
 #include "module.h"
 #include "rpc.h"
 
-enum { PIN_STATE_MS = 500 };
+/* GnuTLS asks seven times for each object that it lists: what was asked a moment ago is still right. */
+enum { PIN_STATE_MS = 500, PIN_STATE_KEPT_MS = 1000 };
 
 static const char manufacturer[] = "Threshold HSM";
 static const CK_VERSION version = {0, 1};
@@ -135,12 +137,21 @@ CK_RV C_GetTokenInfo(CK_SLOT_ID slot, CK_TOKEN_INFO_PTR info)
   info->ulTotalPrivateMemory = info->ulFreePrivateMemory = CK_UNAVAILABLE_INFORMATION;
   info->hardwareVersion = info->firmwareVersion = version;
   pad(info->utcTime, sizeof info->utcTime, "");
+  struct token *token = &module.tokens[slot];
+  if (clock_now() < token->pin_flags_until) {
+    info->flags |= token->pin_flags;
+    return module_leave_with(CKR_OK);
+  }
   char label[CONFIG_LABEL_MAX + 1];
   memcpy(label, module.config.tokens[slot], sizeof label);
   uint64_t generation = module.generation;
   module_leave();
-  info->flags |= pin_flags(generation, label);
-  return CKR_OK;
+  CK_FLAGS flags = pin_flags(generation, label);
+  info->flags |= flags;
+  if (module_enter_again(generation) != CKR_OK) return CKR_OK;
+  token->pin_flags = flags;
+  token->pin_flags_until = clock_now() + PIN_STATE_KEPT_MS;
+  return module_leave_with(CKR_OK);
 }
 
 CK_RV C_GetMechanismList(CK_SLOT_ID slot, CK_MECHANISM_TYPE_PTR types, CK_ULONG_PTR count)

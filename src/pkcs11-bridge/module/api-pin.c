@@ -46,6 +46,7 @@ CK_RV C_SetPIN(CK_SESSION_HANDLE handle, CK_UTF8CHAR_PTR old_pin, CK_ULONG old_s
   struct reply reply;
   result = rpc_call(generation, &call, &reply);
   explicit_bzero(buffer, sizeof buffer);
+  module_forget_pin_flags(generation);
   if (result == CKR_OK) result = take_ticket(generation, slot, &reply.body);
   reply_free(&reply);
   return result;

@@ -132,6 +132,7 @@ CK_RV C_Login(CK_SESSION_HANDLE handle, CK_USER_TYPE user, CK_UTF8CHAR_PTR pin, 
   struct reply reply;
   result = rpc_call(generation, &call, &reply);
   explicit_bzero(buffer, sizeof buffer);
+  module_forget_pin_flags(generation);
   if (result == CKR_OK) result = accept_login(generation, handle, slot, &reply.body);
   reply_free(&reply);
   return result;

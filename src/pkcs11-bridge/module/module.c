@@ -128,6 +128,13 @@ CK_RV module_leave_with(CK_RV result)
   return result;
 }
 
+void module_forget_pin_flags(uint64_t generation)
+{
+  if (module_enter_again(generation) != CKR_OK) return;
+  for (size_t i = 0; i < module.config.token_count; i++) module.tokens[i].pin_flags_until = 0;
+  module_leave();
+}
+
 void module_forget_login(CK_SLOT_ID slot)
 {
   module.tokens[slot].logged_in = false;

@@ -34,6 +34,8 @@ void module_leave(void);
 /* Leaves and passes `result` on. */
 CK_RV module_leave_with(CK_RV result);
 
+/* A PIN was tried: what is known of wrong ones is out of date. Not within module_enter(). */
+void module_forget_pin_flags(uint64_t generation);
 /* Ends the login of a slot and erases its ticket. Within module_enter(). */
 void module_forget_login(CK_SLOT_ID slot);
 

@@ -25,6 +25,9 @@ struct token {
   /* Public halves that vanished with their private key: destroying them again is no error. */
   CK_OBJECT_HANDLE destroyed[DESTROYED_KEPT];
   size_t destroyed_next;
+  /* What the daemon said of wrong PINs, and until when (clock_now()) that is believed. */
+  CK_FLAGS pin_flags;
+  int64_t pin_flags_until;
 };
 
 bool list_append(struct object_list *list, struct object *object);

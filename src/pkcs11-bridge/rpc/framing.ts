@@ -16,7 +16,12 @@ export function frame(payload: Uint8Array): Buffer {
 
 /** Cuts a byte stream into payloads. Memory is taken for bytes that came, not for lengths announced. */
 export class FrameReader {
+  readonly #maxBytes: number;
   #pending: Buffer = Buffer.alloc(0);
+
+  constructor(maxBytes: number = maxRequestBytes) {
+    this.#maxBytes = maxBytes;
+  }
 
   /** Whether a frame has begun and not ended. */
   get isPartial(): boolean {
@@ -32,7 +37,7 @@ export class FrameReader {
     const payloads: Buffer[] = [];
     while (rest.length >= 4) {
       const length = rest.readUInt32BE();
-      if (length < 1 || length > maxRequestBytes) {
+      if (length < 1 || length > this.#maxBytes) {
         throw new HsmError("ERR_INVALID_MESSAGE", `frame of ${length} bytes`);
       }
       if (rest.length < 4 + length) break;
