@@ -7,7 +7,7 @@
 #include "module.h"
 #include "rpc.h"
 
-/* GnuTLS asks seven times for each object that it lists: what was asked a moment ago is still right. */
+/* GnuTLS asks for each object that it lists: what the daemon said a moment ago is still right. */
 enum { PIN_STATE_MS = 500, PIN_STATE_KEPT_MS = 1000 };
 
 static const char manufacturer[] = "Threshold HSM";
