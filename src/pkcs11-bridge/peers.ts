@@ -15,7 +15,7 @@ export interface Peer {
 }
 
 /** Whom the kernel does not name: all of them are one user. */
-export const unknownUid = -1;
+const unknownUid = -1;
 
 /** Who connects, and why not if they may not. */
 export type PeerCheck = (socket: Socket) => { readonly uid: number; readonly refusal?: string };

@@ -10,7 +10,7 @@ import { Applications, type ApplicationLimits } from "./application.js";
 import { Connection } from "./connection.js";
 import { Handler } from "./handlers.js";
 import { KeyDirectory } from "./key-directory.js";
-import { peerCheck, requirePeers, unknownUid, type PeerCheck } from "./peers.js";
+import { peerCheck, requirePeers, type PeerCheck } from "./peers.js";
 
 export interface ServerOptions extends ApplicationLimits {
   readonly socketPath: string;
@@ -41,8 +41,8 @@ export class Pkcs11Server {
   readonly #stop = new AbortController();
   readonly #services: ConstructorParameters<typeof Connection>[1];
   #malformed = 0;
-  /** Nobody, until the socket is there. */
-  #checkPeer: PeerCheck = () => ({ uid: unknownUid, refusal: "the daemon is only starting" });
+  /** It asks for the socket's group, so there is none before the socket. */
+  #checkPeer: PeerCheck | undefined;
 
   constructor(options: ServerOptions) {
     this.#options = options;
@@ -126,13 +126,14 @@ export class Pkcs11Server {
   }
 
   #accept(socket: Socket): void {
-    const { uid, refusal } = this.#checkPeer(socket);
-    const user = this.#applications.users.admit(uid);
+    const peer = this.#checkPeer?.(socket);
+    const user = peer && this.#applications.users.admit(peer.uid);
     if (user === undefined) {
+      // Not a refusal, which would be final: a module comes again.
       socket.destroy();
       return;
     }
-    const connection = new Connection(socket, this.#services, user, refusal);
+    const connection = new Connection(socket, this.#services, user, peer?.refusal);
     this.#connections.add(connection);
     socket.on("close", () => this.#connections.delete(connection));
   }

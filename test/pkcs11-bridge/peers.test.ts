@@ -1,7 +1,10 @@
 /** @module Who may connect, whatever the socket's permissions say. Needs root, as CI has. */
-import { chmodSync, cpSync } from "node:fs";
+import { chmodSync, cpSync, existsSync } from "node:fs";
 import { expect } from "chai";
+import { silentLogger } from "../../src/log.js";
+import { Pkcs11Server } from "../../src/pkcs11-bridge/server.js";
 import { Bench, buildModule, modulePath, pin } from "./harness.js";
+import { helloPayload, RawModule } from "./raw-module.js";
 
 const nobody = ["--reuid", "65534", "--clear-groups"];
 
@@ -37,6 +40,39 @@ if (process.geteuid?.() === 0) {
         .and.match(/CKR_DEVICE_ERROR/);
       // At once, not after the module's patience of 20 s.
       expect(ms).to.be.lessThan(15_000);
+    });
+
+    // Root gets in before the socket's mode lets anybody.
+    it("are not refused for good when they come too early", async () => {
+      for (let round = 0; round < 50; round++) {
+        const socketPath = bench.path(`early-${round}.sock`);
+        const many = {
+          maxConnections: 9,
+          maxConnectionsPerUser: 9,
+          maxConnectionsPerApplication: 9,
+        };
+        const server = new Pkcs11Server({
+          ...many,
+          socketPath,
+          socketMode: 0o600,
+          peers: [],
+          maxCallsPerUser: 9,
+          maxCallsPerApplication: 9,
+          drainMs: 100,
+          log: silentLogger,
+          client: () => undefined,
+        });
+        const listening = server.listen();
+        while (!existsSync(socketPath)) await new Promise(setImmediate);
+        const module = await RawModule.dial(socketPath);
+        module.send(helloPayload());
+        const greeting = (await module.receive())?.at(-1);
+        await listening;
+        module.close();
+        await server.close();
+        // Welcome, or come again.
+        expect(greeting).to.be.oneOf([0, undefined]);
+      }
     });
 
     it("are root, the daemon's own user, and those that are named", async () => {
