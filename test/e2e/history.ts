@@ -42,14 +42,10 @@ export function bodyOf({ payload }: { readonly payload: Uint8Array }): Record<st
 }
 
 /**
- * A cluster's directory with the same members and another nats-server, which is given these messages by
- * their senders' logins and is left running. Returns the directory.
+ * A cluster's directory with the same members and another nats-server, empty or over a copy of a store, which is
+ * left running. Returns the directory.
  */
-export async function republish(
-  cluster: TestCluster,
-  name: string,
-  messages: readonly StoredMessage[],
-): Promise<string> {
+export async function twin(cluster: TestCluster, name: string, store?: string): Promise<string> {
   const dir = cluster.path(name);
   const left = new Set(["nats/store", "run", "log"]);
   await cp(cluster.dir, dir, {
@@ -59,17 +55,29 @@ export async function republish(
   const [oldUrl = ""] = (await readCluster(join(dir, "provisioner/cluster.toml"))).servers;
   const oldPort = new URL(oldUrl).port;
   const port = await freePort();
-  for (const file of ["nats/server.conf", "provisioner/cluster.toml", "auditor/cluster.toml"]) {
+  const parts = ["provisioner", "auditor", "client"].map((part) => `${part}/cluster.toml`);
+  for (const file of ["nats/server.conf", ...parts]) {
     const text = await readFile(join(dir, file), "utf8");
     const moved = text.replaceAll(`:${oldPort}`, `:${port}`).replaceAll(cluster.dir, dir);
     await writeFile(join(dir, file), moved);
   }
-  const { servers, members } = await readCluster(join(dir, "provisioner/cluster.toml"));
+  if (store !== undefined) await cp(store, join(dir, "nats/store"), { recursive: true });
   await startNats(
     dir,
     await readCluster(join(dir, "provisioner/cluster.toml")),
     cluster.scratch(name),
   );
+  return dir;
+}
+
+/** A twin whose streams are given these messages by their senders' logins. */
+export async function republish(
+  cluster: TestCluster,
+  name: string,
+  messages: readonly StoredMessage[],
+): Promise<string> {
+  const dir = await twin(cluster, name);
+  const { servers, members } = await readCluster(join(dir, "provisioner/cluster.toml"));
   const publishers = new Map<string, { publisher: Publisher; close: () => Promise<void> }>();
   try {
     for (const message of messages) {
