@@ -21,6 +21,8 @@ interface Row {
   readonly oneThread: AuditRun;
   readonly allCores: AuditRun;
   readonly notRecombined: AuditRun;
+  /** With a bookmark at the end. */
+  readonly again: AuditRun;
   /** Of an audit on one thread to the arithmetic alone. */
   readonly ratio: number;
   /** Of one thread to all cores. */
@@ -55,11 +57,14 @@ async function measure(batch: number): Promise<Row> {
     writeLongHistory({ ...auditedKey, directory: short, signatures: shortCount, batch });
     note("the arithmetic alone");
     const least = await arithmeticSeconds(directory, count);
-    note("audits: one thread, a shorter history, all cores, without recombination");
+    note(
+      "audits: one thread, a shorter history, all cores, without recombination, with a bookmark",
+    );
     const oneThread = await audit({ directory, threads: 1, recombine: true });
     const less = await audit({ directory: short, threads: 1, recombine: true });
     const allCores = await audit({ directory, threads: cores, recombine: true });
     const notRecombined = await audit({ directory, threads: 1, recombine: false });
+    const again = await audit({ directory, threads: 1, recombine: true, isAgain: true });
     return {
       inputsPerRequest: batch,
       signatures: count,
@@ -67,6 +72,7 @@ async function measure(batch: number): Promise<Row> {
       oneThread,
       allCores,
       notRecombined,
+      again,
       ratio: oneThread.seconds / least,
       scaling: oneThread.seconds / allCores.seconds,
       notRecombinedPerSecond: count / notRecombined.seconds,
@@ -87,7 +93,7 @@ async function audit(options: AuditRunOptions): Promise<AuditRun> {
 
 function table(measured: readonly Row[]): string {
   const head =
-    "| inputs a request | signatures | arithmetic s | audit s, 1 thread | ratio (≤ 1.5) | audit s, all cores | scaling (≥ 1.7 on two) | sig/s a core, not recombined (≥ 3000 at 16) | peak MiB, 1 thread | all cores | bytes a signature more |";
+    "| inputs a request | signatures | arithmetic s | audit s, 1 thread | ratio (≤ 1.5) | audit s, all cores | scaling (≥ 1.7 on two) | sig/s a core, not recombined (≥ 3000 at 16) | bookmarked, of a whole audit | peak MiB, 1 thread | all cores | bytes a signature more |";
   const rule = head.replaceAll(/[^|]/g, "-");
   const mebibytes = ({ peakBytes }: AuditRun): string => (peakBytes / 2 ** 20).toFixed(0);
   const lines = measured.map((row) => {
@@ -100,6 +106,7 @@ function table(measured: readonly Row[]): string {
       row.allCores.seconds.toFixed(2),
       row.scaling.toFixed(2),
       row.notRecombinedPerSecond.toFixed(0),
+      (row.again.seconds / row.oneThread.seconds).toFixed(2),
       mebibytes(row.oneThread),
       mebibytes(row.allCores),
       row.bytesPerSignature.toFixed(0),
