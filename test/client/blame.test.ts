@@ -269,11 +269,11 @@ describe("a lying node among five", function () {
     let nowMs = 0;
     const ledger = new Ledger(cluster.cluster, () => nowMs);
     let seq = 0;
-    const say = (messages: object[] | undefined): void => {
+    const say = (messages: object[] | undefined, isOurs = false): void => {
       const subject = formatSubject({ kind: "blame", client: "bob", node: "n3" });
       const event = Object.assign({}, body, { client: "bob", messages });
       const message = signMessage(cluster.key("bob"), streamNames.audit, subject, event);
-      ledger.apply({ ...message, seq: ++seq, time: "" });
+      ledger.apply({ ...message, seq: ++seq, time: "" }, isOurs);
     };
     const verdict = (): string => `${ledger.of("n3")[0]?.verdict} ${ledger.of("n3")[0]?.seq}`;
     const right = [...(body.messages ?? [])];
@@ -291,6 +291,14 @@ describe("a lying node among five", function () {
     nowMs = 180_000;
     say(right);
     expect(verdict()).to.equal("culprit 5");
+    // Nor with one that does prove something, shown again and again; its own is known at once.
+    say(right);
+    expect(verdict()).to.equal("culprit 5");
+    say(right, true);
+    expect(verdict()).to.equal("culprit 7");
+    nowMs += 60_000;
+    say(right);
+    expect(verdict()).to.equal("culprit 8");
   });
 
   it("cannot make a guilty one of messages that are altered, cut or of another key", async () => {

@@ -181,7 +181,7 @@ export class BlameBook {
     const { publisher, log } = this.#options;
     try {
       const { seq } = await publisher.publish(message, { timeoutMs: recordMs });
-      this.#ledger.apply({ ...message, seq, time: "" });
+      this.#ledger.apply({ ...message, seq, time: "" }, true);
       this.#pending.delete(node);
       this.#tell(node);
     } catch (error) {

@@ -20,7 +20,7 @@ export interface Standing {
   readonly seq: number;
 }
 
-/** How long evidence of one who has shown some that proves nothing is left alone; doubles each time. */
+/** How long evidence of one who has shown some is left alone; doubles each time that it proves nothing. */
 const firstRestMs = 60_000;
 const mostRestMs = 3_600_000;
 
@@ -29,7 +29,7 @@ type Withdrawn = Omit<Standing, "verdict"> & { readonly verdict: "withdrawn" };
 export class Ledger {
   readonly #cluster: Cluster;
   readonly #now: () => number;
-  /** By `client node`: proofs cost time, and whoever shows false ones must not take ours. */
+  /** By `client node`: proofs cost time on the thread that signs, and nobody may take all of it. */
   readonly #rests = new Map<string, { ms: number; untilMs: number }>();
   /** By `client node`. */
   readonly #blames = new Map<string, Standing | Withdrawn>();
@@ -42,10 +42,10 @@ export class Ledger {
   }
 
   /**
-   * Takes a message of a `blame` or `clear` subject; returns its node.
+   * Takes a message of a `blame` or `clear` subject; returns its node. What is ours is taken at once.
    * @throws HsmError for a message that is not its sender's, or malformed
    */
-  apply(message: StoredMessage): string | undefined {
+  apply(message: StoredMessage, isOurs = false): string | undefined {
     const body = readAuditEvent(message);
     const { seq } = message;
     if (body?.type === "misbehaviour") {
@@ -54,7 +54,7 @@ export class Ledger {
       const known = this.#blames.get(name);
       if (known !== undefined && known.seq >= seq) return undefined;
       // It is read again later.
-      if (body.messages !== undefined && this.#isResting(name)) return undefined;
+      if (body.messages !== undefined && !isOurs && this.#isResting(name)) return undefined;
       this.#blames.set(name, { node: body.node, verdict: this.#judge(name, body), body, seq });
       return body.node;
     }
@@ -82,15 +82,12 @@ export class Ledger {
   #judge(name: string, body: Misbehaviour): BlameVerdict {
     if (body.verdict !== "culprit") return body.verdict;
     const { guilt } = weigh(this.#cluster, body.node, messagesOf(body));
-    if (guilt !== undefined) {
-      this.#rests.delete(name);
-      return "culprit";
-    }
     if (body.messages !== undefined) {
-      const ms = Math.min(mostRestMs, 2 * (this.#rests.get(name)?.ms ?? firstRestMs / 2));
+      const before = guilt === undefined ? this.#rests.get(name)?.ms : undefined;
+      const ms = before === undefined ? firstRestMs : Math.min(mostRestMs, 2 * before);
       this.#rests.set(name, { ms, untilMs: this.#now() + ms });
     }
-    return "suspect";
+    return guilt === undefined ? "suspect" : "culprit";
   }
 }
 

@@ -9,6 +9,9 @@ import type { Lie } from "../liar.js";
 
 const wrong = toBase64url(Buffer.alloc(128, 5));
 
+/** Longer than any client waits before it asks others. */
+const slowMs = 8000;
+
 export interface Behaviour {
   readonly name: string;
   readonly lie: Lie;
@@ -50,7 +53,7 @@ export const slow: readonly Behaviour[] = [
   },
   {
     name: "slowness",
-    lie: (liar, _, honest) => void setTimeout(() => liar.say(honest), 4000),
+    lie: (liar, _, honest) => void setTimeout(() => liar.say(honest), slowMs),
     codes: ["silent"],
     isProven: false,
     isInResult: false,
