@@ -9,24 +9,30 @@ import {
   type Question,
 } from "../client/index.js";
 import { HsmError } from "../errors.js";
-import { jobsOf, withHistory, withSource, type SourceFlags } from "./audit-source.js";
+import {
+  jobsOf,
+  tellVerified,
+  withArithmetic,
+  withHistory,
+  withSource,
+  type ArithmeticFlags,
+  type SourceFlags,
+} from "./audit-source.js";
 import { print, say, type GlobalOptions } from "./context.js";
 import { showProgress } from "./progress.js";
 
-interface ExplainFlags extends SourceFlags {
+interface ExplainFlags extends SourceFlags, ArithmeticFlags {
   readonly zone?: string;
-  readonly jobs?: string;
 }
 
 /** Nobody of the cluster asked for the signature, or something is wrong with how it was made. */
 const found = 3;
 
 export function addExplainCommand(program: Command, audit: Command): void {
-  withSource(audit.command("explain"))
+  withArithmetic(withSource(audit.command("explain")))
     .description("who asked for a signature, which nodes made it, and whether all of it holds")
     .argument("<what...>", "a request id, a signature in base64, an RRSIG record; see below")
     .option("--zone <file>", "a signed zone: <what> is then a name, a type and maybe a key tag")
-    .option("--jobs <n>", "threads for the arithmetic (default: one a processor)")
     .addHelpText(
       "after",
       `
@@ -50,9 +56,7 @@ Examples:
         progress.update("looking for it");
         const { stories, otherFindings } = await explainSignings(source, cluster, questions, {
           threads: jobsOf(flags.jobs),
-          onProgress: ({ done, total }) => {
-            progress.update(`verified ${done} of ${total} messages`);
-          },
+          onProgress: tellVerified(progress),
         });
         progress.end(stories.length === 0 ? "it is not in the history" : "explained");
         const text = stories.map(formatStory).join("\n\n");

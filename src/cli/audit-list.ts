@@ -4,9 +4,11 @@ import { formatFinding, formatSigningLine, listSignings } from "../client/index.
 import {
   jobsOf,
   scopeOf,
+  withArithmetic,
   withHistory,
   withScope,
   withSource,
+  type ArithmeticFlags,
   type ScopeFlags,
   type SourceFlags,
 } from "./audit-source.js";
@@ -31,9 +33,8 @@ export function withFilter(command: Command): Command {
 }
 
 export function addListCommand(program: Command, audit: Command): void {
-  withFilter(withSource(audit.command("list")))
+  withArithmetic(withFilter(withSource(audit.command("list"))))
     .description("every signing, one a line: when, who, which key, which nodes, how it ended")
-    .option("--jobs <n>", "threads for the arithmetic (default: one a processor)")
     .addHelpText(
       "after",
       `
@@ -47,7 +48,7 @@ Examples:
   thsm audit list --failures --client knot
   thsm audit list --json | jq -r 'select(.elapsedMs > 500) | .rid'`,
     )
-    .action(async (flags: SourceFlags & FilterFlags & { jobs?: string }) => {
+    .action(async (flags: SourceFlags & FilterFlags & ArithmeticFlags) => {
       const options = program.opts<GlobalOptions>();
       const { client, node, failures } = flags;
       const filter = {

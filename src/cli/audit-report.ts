@@ -7,9 +7,12 @@ import { HsmError } from "../errors.js";
 import {
   jobsOf,
   scopeOf,
+  tellVerified,
   withHistory,
+  withRecombination,
   withScope,
   withSource,
+  type RecombineFlags,
   type ScopeFlags,
   type SourceFlags,
 } from "./audit-source.js";
@@ -18,20 +21,16 @@ import { showProgress } from "./progress.js";
 import { collectReport } from "./report/collect.js";
 import { renderPage } from "./report/page.js";
 
-interface ReportFlags extends SourceFlags, ScopeFlags {
+interface ReportFlags extends SourceFlags, ScopeFlags, RecombineFlags {
   readonly html?: string;
-  readonly recombine: boolean;
-  readonly jobs?: string;
 }
 
 export function addReportCommand(program: Command, audit: Command): void {
-  withScope(withSource(audit.command("report")))
+  withRecombination(withScope(withSource(audit.command("report"))))
     .description(
       "the history as one page: verdict, findings, figures by hour, node, key and program",
     )
     .option("--html <file>", "where to write the page; it needs no network and prints well")
-    .option("--no-recombine", "do not make the signatures again from their shares (faster)")
-    .option("--jobs <n>", "threads for the arithmetic (default: one a processor)")
     .addHelpText(
       "after",
       `
@@ -57,9 +56,7 @@ Examples:
           scope,
           asked: describeScope(flags),
           threads: jobsOf(flags.jobs),
-          onProgress: ({ done, total }) => {
-            progress.update(`verified ${done} of ${total} messages`);
-          },
+          onProgress: tellVerified(progress),
         });
         const { summary, statistics, findings } = report;
         if (flags.html !== undefined) await writeWhole(flags.html, renderPage(report));

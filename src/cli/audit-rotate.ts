@@ -15,25 +15,32 @@ import {
   type Finding,
   type RotationStep,
 } from "../client/index.js";
-import { jobsOf, withHistory, withSource, type SourceFlags } from "./audit-source.js";
+import {
+  jobsOf,
+  tellVerified,
+  withArithmetic,
+  withHistory,
+  withSource,
+  type ArithmeticFlags,
+  type SourceFlags,
+} from "./audit-source.js";
 import { operatorConfigOf, print, say, type GlobalOptions } from "./context.js";
 import { showProgress } from "./progress.js";
 import { connectProvisioner, provisionerConfigOf } from "./provision.js";
 
-interface RotateFlags extends SourceFlags {
+interface RotateFlags extends SourceFlags, ArithmeticFlags {
   readonly provisioner?: string;
   readonly operator?: string;
   readonly keep: number;
   readonly keepMessages: number;
   readonly without?: readonly string[];
   readonly acceptFindings?: boolean;
-  readonly jobs?: string;
 }
 
 const hourMs = 3_600_000;
 
 export function addRotateCommand(program: Command, audit: Command): void {
-  withSource(audit.command("rotate"))
+  withArithmetic(withSource(audit.command("rotate")))
     .description(
       "make room in the streams: verify and export the history, then let go of what is old",
     )
@@ -50,7 +57,6 @@ export function addRotateCommand(program: Command, audit: Command): void {
       "--accept-findings",
       "rotate though the history is not clean; the export keeps what shows it",
     )
-    .option("--jobs <n>", "threads for the arithmetic (default: one a processor)")
     .addHelpText(
       "after",
       `
@@ -87,9 +93,7 @@ Example: thsm audit rotate --auditor /etc/thsm/auditor.toml --provisioner /etc/t
         const findings: Finding[] = [];
         const run = verifyHistory(whole, cluster, {
           threads: jobsOf(flags.jobs),
-          onProgress: ({ done, total }) => {
-            progress.update(`verified ${done} of ${total} messages`);
-          },
+          onProgress: tellVerified(progress),
         });
         for await (const finding of run) if (finding.severity === "finding") findings.push(finding);
         for (const finding of findings) say(formatFinding(finding));

@@ -2,12 +2,18 @@
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import type { Command } from "commander";
-import { openHistory, type AuditScope, type OpenHistory } from "../client/index.js";
+import {
+  openHistory,
+  type AuditScope,
+  type OpenHistory,
+  type VerifyProgress,
+} from "../client/index.js";
 import { HsmError } from "../errors.js";
 import { readCluster, type Cluster } from "../identity/cluster.js";
 import { say } from "./context.js";
 import { auditorConfigOf, startNats } from "./dev/cluster.js";
 import { Processes } from "./dev/processes.js";
+import type { Progress } from "./progress.js";
 
 export interface SourceFlags {
   readonly auditor?: string;
@@ -43,6 +49,32 @@ function timeOf(text: string): number {
     );
   }
   return ms;
+}
+
+export interface ArithmeticFlags {
+  readonly jobs?: string;
+}
+
+/** Flags of what verifies many signatures. */
+export function withArithmetic(command: Command): Command {
+  return command.option("--jobs <n>", "threads for the arithmetic (default: one a processor)");
+}
+
+export interface RecombineFlags extends ArithmeticFlags {
+  readonly recombine: boolean;
+}
+
+/** Flags of what verifies a whole history. */
+export function withRecombination(command: Command): Command {
+  return withArithmetic(command).option(
+    "--no-recombine",
+    "do not make the signatures again from their shares (faster)",
+  );
+}
+
+/** How far an audit is, for the person who waits. */
+export function tellVerified(progress: Progress): (at: VerifyProgress) => void {
+  return ({ done, total }) => progress.update(`verified ${done} of ${total} messages`);
 }
 
 /** Threads: one a processor unless told. */

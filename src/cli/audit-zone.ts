@@ -1,7 +1,15 @@
 /** @module `thsm audit zone`: a signed zone against the log. */
 import type { Command } from "commander";
 import { auditZone, formatZoneReport } from "../client/index.js";
-import { jobsOf, withHistory, withSource, type SourceFlags } from "./audit-source.js";
+import {
+  jobsOf,
+  tellVerified,
+  withArithmetic,
+  withHistory,
+  withSource,
+  type ArithmeticFlags,
+  type SourceFlags,
+} from "./audit-source.js";
 import { print, type GlobalOptions } from "./context.js";
 import { showProgress } from "./progress.js";
 
@@ -9,10 +17,9 @@ import { showProgress } from "./progress.js";
 const found = 3;
 
 export function addZoneCommand(program: Command, audit: Command): void {
-  withSource(audit.command("zone"))
+  withArithmetic(withSource(audit.command("zone")))
     .description("compare a signed zone with the log: signatures nobody asked for, and old ones")
     .argument("<file>", "the zone as its signer writes it: a master file with RRSIG and DNSKEY")
-    .option("--jobs <n>", "threads for the arithmetic (default: one a processor)")
     .addHelpText(
       "after",
       `
@@ -26,14 +33,12 @@ Examples:
   knotc zone-flush example.org +outdir /tmp/zones && thsm audit zone /tmp/zones/example.org.zone
   thsm audit zone --offline /archive/2026-11-22 example.org.signed --json`,
     )
-    .action(async (file: string, flags: SourceFlags & { jobs?: string }) => {
+    .action(async (file: string, flags: SourceFlags & ArithmeticFlags) => {
       await withHistory(flags, async ({ source, cluster }) => {
         const progress = showProgress();
         const report = await auditZone(file, source, cluster, {
           threads: jobsOf(flags.jobs),
-          onProgress: ({ done, total }) => {
-            progress.update(`verified ${done} of ${total} messages`);
-          },
+          onProgress: tellVerified(progress),
         });
         const isClean = report.findings.length === 0;
         progress.end(isClean ? "every signature is recorded" : "NOT every signature is recorded");

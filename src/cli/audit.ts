@@ -25,19 +25,20 @@ import {
   clusterOf,
   jobsOf,
   scopeOf,
+  tellVerified,
   withHistory,
+  withRecombination,
   withScope,
   withSource,
+  type RecombineFlags,
   type ScopeFlags,
   type SourceFlags,
 } from "./audit-source.js";
 import { print, type GlobalOptions } from "./context.js";
 import { showProgress } from "./progress.js";
 
-interface VerifyFlags extends SourceFlags, ScopeFlags {
-  readonly recombine: boolean;
+interface VerifyFlags extends SourceFlags, ScopeFlags, RecombineFlags {
   readonly notes?: boolean;
-  readonly jobs?: string;
   readonly bookmark?: string;
   readonly checkpoint?: string;
 }
@@ -47,12 +48,10 @@ export function addAuditCommands(program: Command): void {
     .command("audit")
     .description("replay the streams and verify what was asked, answered and signed");
 
-  withScope(withSource(audit.command("verify")))
+  withRecombination(withScope(withSource(audit.command("verify"))))
     .description("check every message, chain and signature; say what does not fit")
-    .option("--no-recombine", "do not make the signatures again from their shares (faster)")
     .option("--notes", "also show what is unusual but no finding")
     .option("--checkpoint <file>", "a checkpoint kept elsewhere: all that it is over must be there")
-    .option("--jobs <n>", "threads for the arithmetic (default: one a processor)")
     .option("--bookmark <file>", "go on from the last audit's bookmark, and leave one for the next")
     .addHelpText(
       "after",
@@ -90,9 +89,7 @@ Example: thsm audit verify --auditor /etc/thsm/auditor.toml --since 2026-03-01T0
           scope,
           checkpoints,
           threads,
-          onProgress: ({ done, total }) => {
-            progress.update(`verified ${done} of ${total} messages`);
-          },
+          onProgress: tellVerified(progress),
         });
         let step = await run.next();
         while (step.done !== true) {

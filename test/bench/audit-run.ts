@@ -1,5 +1,5 @@
 /** @module One audit in a process of its own, so that its memory is its own too. Prints an `AuditRun`. */
-import type { AuditSummary } from "../../src/client/audit/audit.js";
+import type { AuditSummary } from "../../src/client/audit/audit-items.js";
 import { exportedHistory } from "../../src/client/audit/ndjson.js";
 import type { Mark } from "../../src/client/audit/positions.js";
 import { verifyHistory } from "../../src/client/audit/verify.js";

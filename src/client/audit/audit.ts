@@ -3,32 +3,21 @@
  * Signatures of messages and the arithmetic of signings are done elsewhere; what came out comes in again
  * in the same order, so that the same history always tells the same.
  */
-import type { Note } from "../../checkpoint/note.js";
 import { HsmError } from "../../errors.js";
 import type { Cluster } from "../../identity/cluster.js";
-import type { AuditEvent } from "../../streams/audit-events.js";
-import type { StoredMessage } from "../../streams/envelope.js";
-import type { KeyEvent } from "../../streams/keys.js";
-import type { SignRequest } from "../../streams/requests.js";
-import type { ShareMessage } from "../../streams/shares.js";
 import { Blames } from "./blames.js";
-import type { TokenObjectEvent } from "../../streams/objects.js";
+import type { AuditOptions } from "./audit-options.js";
+import type { AuditItem, AuditSummary, ChainHead, VerifyProgress } from "./audit-items.js";
 import { TokenObjects } from "../../streams/token-objects.js";
 import { admit, type Admitted, type ChainOwner, type Opened } from "./admit.js";
-import { Chain, type ChainEnd } from "./chain.js";
+import { Chain } from "./chain.js";
 import { CheckpointCheck } from "./checkpoints.js";
-import {
-  isAbsence,
-  toFinding,
-  type Finding,
-  type FindingCode,
-  type FindingFacts,
-} from "./findings.js";
+import { isAbsence, toFinding, type FindingCode, type FindingFacts } from "./findings.js";
 import { KeyHistory } from "./key-history.js";
 import { Positions, type Mark } from "./positions.js";
 import type { Verdict } from "./recombine.js";
 import type { SigningJob } from "./signing-job.js";
-import { isInScope, isSigningInScope, type AuditScope } from "./scope.js";
+import { isInScope, isSigningInScope } from "./scope.js";
 import { SequenceCheck } from "./sequence.js";
 import { Sessions } from "./sessions.js";
 import type { Signing } from "./signing.js";
@@ -36,88 +25,8 @@ import { Signings } from "./signings.js";
 import { byStream, keptStreams, type HistoryBounds, type KeptStream } from "./sources.js";
 import { isSigned, jobOf, tellSigning } from "./verdict.js";
 
-export interface AuditOptions {
-  /** Whether the shares of each result are combined again. Default true. It is most of the work. */
-  readonly recombine?: boolean;
-  /**
-   * What an earlier audit of this cluster left. The history must begin with what that one saw; signatures that
-   * it verified are not verified again, everything else is.
-   */
-  readonly bookmark?: Mark;
-  /** Takes what this audit leaves for the next one, when it has come to its end. */
-  readonly onMark?: (mark: Mark) => void;
-  /** What is to be told of. Every message is read and checked all the same. Default: everything. */
-  readonly scope?: AuditScope;
-  /** Checkpoints that were kept elsewhere: the history must still hold all that they are over. */
-  readonly checkpoints?: readonly Note[];
-  /** Whether every admitted message is an item too. Default false. */
-  readonly events?: boolean;
-  /** Whether every judged signing is an item too. Default false. */
-  readonly signings?: boolean;
-  /**
-   * How far streams may lag behind each other without harm: inputs of complete signings that are held
-   * in memory, 2 to 4 kB each. Default 4000.
-   */
-  readonly heldInputs?: number;
-  /** Inputs of signings that are held, complete or not, before the oldest is judged by what there is. */
-  readonly openInputs?: number;
-}
-
 const defaultHeldInputs = 4000;
 const defaultOpenInputs = 20_000;
-
-/** A message that its sender answers for, in its place. */
-export interface AuditedEvent {
-  readonly stream: KeptStream;
-  readonly message: StoredMessage;
-  /** Undefined for an event type of a later version. */
-  readonly body: SignRequest | ShareMessage | KeyEvent | TokenObjectEvent | AuditEvent | undefined;
-}
-
-/** What an audit tells: a message, a signing with all that belongs to it, or what is wrong. */
-export type AuditItem =
-  | { readonly type: "event"; readonly event: AuditedEvent }
-  | { readonly type: "signing"; readonly signing: Signing; readonly verdict: Verdict | undefined }
-  | { readonly type: "finding"; readonly finding: Finding };
-
-export interface VerifyProgress {
-  readonly done: number;
-  readonly total: number;
-}
-
-/** Where a node's chain ends. */
-export interface ChainHead extends ChainEnd {
-  readonly node: string;
-}
-
-/** What was looked at. */
-export interface AuditSummary {
-  /** Entries of each stream, and its first and last sequence number. */
-  readonly streams: Readonly<Record<KeptStream, { messages: number; first: number; last: number }>>;
-  readonly keys: number;
-  readonly sessions: number;
-  readonly requests: number;
-  readonly results: number;
-  /** Signatures that verify under their key. */
-  readonly signaturesValid: number;
-  /** Signatures that were made again from the recorded shares. */
-  readonly signaturesRecombined: number;
-  /** Messages stored again with the same bytes: harmless. */
-  readonly repeats: number;
-  /** Findings left to the next audit: what they miss may have been stored meanwhile. */
-  readonly inFlight: number;
-  /** Findings that the scope leaves out. */
-  readonly outOfScope: number;
-  /** Inputs whose signatures the scope leaves out: nobody verified them. */
-  readonly notVerified: number;
-  /** Inputs whose signatures an earlier audit verified, by its bookmark. */
-  readonly verifiedBefore: number;
-  readonly chainHeads: readonly ChainHead[];
-  readonly findings: number;
-  readonly notes: number;
-  readonly byCode: Readonly<Partial<Record<FindingCode, number>>>;
-  readonly durationMs: number;
-}
 
 /** What one audit knows. Fed with entries in order; tells findings as it goes. */
 export class Audit {

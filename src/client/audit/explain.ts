@@ -3,7 +3,7 @@
  * which nodes were asked, what each did, who made the signatures, and what is wrong with it.
  */
 import type { Cluster } from "../../identity/cluster.js";
-import type { AuditedEvent } from "./audit.js";
+import type { AuditedEvent } from "./audit-items.js";
 import type { Finding } from "./findings.js";
 import { findTargets, type Target } from "./find.js";
 import type { Question } from "./question.js";

@@ -16,7 +16,7 @@ import { parseJson, validated } from "../../validate.js";
 import type { Entry } from "../../streams/read.js";
 import { fileOf, formatEntry, openLines, parseEntry, readBounds } from "./ndjson.js";
 import { byStream, keptStreams, type HistorySource, type KeptStream } from "./sources.js";
-import type { VerifyProgress } from "./audit.js";
+import type { VerifyProgress } from "./audit-items.js";
 
 /** What an export has of a stream. */
 class StreamDigest {

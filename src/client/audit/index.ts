@@ -37,8 +37,9 @@ export {
   type AuditReport,
 } from "./report.js";
 export { keptStreams, liveHistory, type HistorySource } from "./sources.js";
-export { hourMs, Statistics, type KeyStatistics, type NodeStatistics } from "./statistics.js";
-export type { AuditedEvent, AuditItem, AuditSummary, VerifyProgress } from "./audit.js";
+export { hourMs, Statistics } from "./statistics.js";
+export type { KeyStatistics, NodeStatistics } from "./statistics-records.js";
+export type { AuditedEvent, AuditItem, AuditSummary, VerifyProgress } from "./audit-items.js";
 export { readBookmark, writeBookmark, type Bookkeeper } from "./bookmark.js";
 export type { Mark, Position } from "./positions.js";
 export { parseQuestion, questionsOfZone, type Question } from "./question.js";

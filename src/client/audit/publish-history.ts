@@ -12,7 +12,7 @@ import type { NatsConnection } from "nats";
 import { describeError, HsmError } from "../../errors.js";
 import { messageHeaders } from "../../streams/envelope.js";
 import type { Entry } from "../../streams/read.js";
-import type { VerifyProgress } from "./audit.js";
+import type { VerifyProgress } from "./audit-items.js";
 import { merge } from "./merge.js";
 import { byStream, filters, keptStreams, type HistorySource, type KeptStream } from "./sources.js";
 

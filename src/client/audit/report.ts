@@ -4,7 +4,7 @@
 import { oneLine } from "../one-line.js";
 import type { Finding } from "./findings.js";
 import { keptStreams } from "./sources.js";
-import type { AuditSummary } from "./audit.js";
+import type { AuditSummary } from "./audit-items.js";
 
 /** How an audit ends, as an exit code. */
 export const auditExitCodes = {

@@ -9,13 +9,9 @@ import { HsmError } from "../../errors.js";
 import type { Cluster } from "../../identity/cluster.js";
 import { open, type Opened } from "./admit.js";
 import { openArithmetic, type Arithmetic } from "./arithmetic.js";
-import {
-  Audit,
-  type AuditItem,
-  type AuditOptions,
-  type AuditSummary,
-  type VerifyProgress,
-} from "./audit.js";
+import { Audit } from "./audit.js";
+import type { AuditOptions } from "./audit-options.js";
+import type { AuditItem, AuditSummary, VerifyProgress } from "./audit-items.js";
 import type { Finding } from "./findings.js";
 import { merge, type StreamEntry } from "./merge.js";
 import type { Verdict } from "./recombine.js";

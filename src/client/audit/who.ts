@@ -1,7 +1,7 @@
 /** @module Who is who in a history: the names that people know keys and sessions by. */
 import type { SessionOpened } from "../../streams/audit-events.js";
 import type { KeyProposed } from "../../streams/keys.js";
-import type { AuditedEvent } from "./audit.js";
+import type { AuditedEvent } from "./audit-items.js";
 
 /** Fed with the events of a replay, in order. A session costs some hundred bytes. */
 export class Who {

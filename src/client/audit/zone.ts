@@ -5,7 +5,7 @@
 import { hash } from "node:crypto";
 import type { Cluster } from "../../identity/cluster.js";
 import { oneLine } from "../one-line.js";
-import type { AuditItem } from "./audit.js";
+import type { AuditItem } from "./audit-items.js";
 import { rrsigOf, rsaAlgorithms, zoneKeyOf, type Rrsig, type ZoneKey } from "./master-file.js";
 import { readZone } from "./question.js";
 import type { HistorySource } from "./sources.js";

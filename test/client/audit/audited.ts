@@ -6,7 +6,7 @@ import {
   type HistorySource,
   type KeptStream,
 } from "../../../src/client/audit/sources.js";
-import type { AuditSummary } from "../../../src/client/audit/audit.js";
+import type { AuditSummary } from "../../../src/client/audit/audit-items.js";
 import { verifyHistory, type VerifyOptions } from "../../../src/client/audit/verify.js";
 import type { Cluster } from "../../../src/identity/cluster.js";
 import { toBase64url } from "../../../src/identity/encoding.js";

@@ -1,7 +1,7 @@
 /** @module The ways through an audit that must not change what it tells: threads, scopes, items. */
 import { expect } from "chai";
 import { replayHistory } from "../../../src/client/audit/verify.js";
-import type { AuditItem } from "../../../src/client/audit/audit.js";
+import type { AuditItem } from "../../../src/client/audit/audit-items.js";
 import { keptStreams } from "../../../src/client/audit/sources.js";
 import { audited, memoryHistory } from "./audited.js";
 import { honestHistory, type HistoryBuilder } from "./history.js";
