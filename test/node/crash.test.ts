@@ -19,7 +19,7 @@ import {
   type NodeProcess,
 } from "./harness.js";
 
-const kills = process.env["SLOW"] === "1" ? 200 : 20;
+const kills = process.env["SLOW"] === "1" ? 200 : 12;
 
 describe("a node that crashes", function () {
   this.timeout(60_000 + kills * 3000);
