@@ -44,14 +44,19 @@ describe("a history that is not what it was", function () {
   after(() => cluster.close());
 
   /** Returns how each ended: "signed", or an error's code. */
-  async function signAll(client: HsmClient, count: number, text: string): Promise<string[]> {
+  async function signAll(
+    client: HsmClient,
+    count: number,
+    text: string,
+    timeoutMs = 60_000,
+  ): Promise<string[]> {
     const ends: string[] = [];
     try {
       const session = await client.openSession("dns", text);
       for (let i = 0; i < count; i++) {
         const data = createHash("sha256").update(`${text} ${i}`).digest();
         const input = { keyId: key.keyId, encoding: "pkcs1v15", hash: "sha256", data } as const;
-        const end = await session.sign(input, { timeoutMs: 3000 }).then(
+        const end = await session.sign(input, { timeoutMs }).then(
           () => "signed",
           (error: unknown) => (error instanceof HsmError ? error.code : String(error)),
         );
@@ -93,7 +98,7 @@ describe("a history that is not what it was", function () {
     // The same client is led to ask for more there than here: there are no nodes, but its requests are recorded.
     const client = await connect({ configFile: join(dir, "client/client.toml") });
     (await client.unlock(cluster.pin)).fill(0);
-    const ends = await signAll(client, 4, "elsewhere");
+    const ends = await signAll(client, 4, "elsewhere", 700);
     expect(new Set(ends)).to.deep.equal(new Set(["ERR_QUORUM_NOT_REACHED"]));
 
     // By itself it is a history like any other.
@@ -128,7 +133,7 @@ describe("a history that is not what it was", function () {
     expect(codesOf(against)).to.deep.equal(new Set(codes));
 
     await cluster.up();
-    const ends = await signAll(await cluster.client(), 2, "after");
+    const ends = await signAll(await cluster.client(), 1, "after", 3000);
     expect(ends).to.not.include("signed");
     // Those that were shown the later requests say so themselves.
     const after = await cluster.thsm("audit", "verify");
