@@ -47,6 +47,8 @@ export interface CheckpointsOptions {
   readonly log: Logger;
   readonly onFailure: (error: HsmError) => void;
   readonly now: () => number;
+  /** How long an acknowledgement waits for others to go to the disk with. */
+  readonly gatherMs?: number;
 }
 
 export class Checkpoints {
@@ -88,6 +90,7 @@ export class Checkpoints {
     const checkpoints = new Checkpoints(options, files.state, state);
     checkpoints.#log = await RequestLog.open({
       path: files.requests,
+      gatherMs: options.gatherMs,
       tree: state.tree,
       onNext: (tree, storedAt) => checkpoints.#next(tree, storedAt),
       onFailure: options.onFailure,

@@ -18,7 +18,7 @@ const domain = Buffer.from("thsm/v1 leaf\0");
  * One sync serves all that comes within this time. Nobody waits for it but the acknowledgement, and the disk
  * that this node's answers wait for is left alone; a kill costs that many requests being delivered again.
  */
-const gatherMs = 250;
+const defaultGatherMs = 250;
 const recordsAtOnce = 4096;
 
 /** A sequence number's message hash, lower-case hex; "" where the stream has no message of ours. */
@@ -27,11 +27,22 @@ export interface Leaf {
   readonly hash: string;
 }
 
+export interface LeafFileOptions {
+  readonly path: string;
+  /** How long a sync waits for more. */
+  readonly gatherMs?: number | undefined;
+  /** Called once when the disk fails: what it has is unknown then, the process must end. */
+  readonly onFailure: (error: HsmError) => void;
+}
+
 export class LeafFile {
   readonly #file: FileHandle;
   readonly #commits: GroupCommit<Leaf, void>;
 
-  private constructor(file: FileHandle, onFailure: (error: HsmError) => void) {
+  private constructor(
+    file: FileHandle,
+    { onFailure, gatherMs = defaultGatherMs }: LeafFileOptions,
+  ) {
     this.#file = file;
     this.#commits = new GroupCommit({
       what: "the record of requests",
@@ -41,11 +52,11 @@ export class LeafFile {
     });
   }
 
-  /** `onFailure` is called once when the disk fails: what it has is unknown then, the process must end. */
-  static async open(path: string, onFailure: (error: HsmError) => void): Promise<LeafFile> {
+  static async open(options: LeafFileOptions): Promise<LeafFile> {
+    const { path } = options;
     const file = await open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
     await syncDirectory(dirname(path));
-    return new LeafFile(file, onFailure);
+    return new LeafFile(file, options);
   }
 
   /** Resolves when the leaf is on disk. @throws HsmError `ERR_JOURNAL`, `ERR_ABORTED` after `close` */

@@ -6,18 +6,16 @@
 import { leafOfMessage, leafOfNothing } from "../checkpoint/checkpoint.js";
 import type { GrowingTree } from "../checkpoint/merkle.js";
 import { HsmError } from "../errors.js";
-import { LeafFile, type Leaf } from "./leaf-file.js";
+import { LeafFile, type Leaf, type LeafFileOptions } from "./leaf-file.js";
 
 /** No honest stream runs this far ahead of what was acknowledged. */
 const farthest = 1_000_000;
 
-export interface RequestLogOptions {
-  readonly path: string;
+export interface RequestLogOptions extends LeafFileOptions {
   /** Where to begin: a tree whose leaves need not be read again. */
   readonly tree: GrowingTree;
   /** Called before the leaf `seq` is appended, with the server's time of it in ms: the tree has `seq − 1`. */
   readonly onNext: (tree: GrowingTree, storedAt: number) => void;
-  readonly onFailure: (error: HsmError) => void;
 }
 
 /** What stands at a place of the stream, and when the server says that it was stored. */
@@ -42,7 +40,7 @@ export class RequestLog {
 
   /** Takes up what is on disk behind `tree`. */
   static async open(options: RequestLogOptions): Promise<RequestLog> {
-    const file = await LeafFile.open(options.path, options.onFailure);
+    const file = await LeafFile.open(options);
     const log = new RequestLog(file, options);
     for await (const leaf of file.since(options.tree.size + 1)) {
       log.#grow({ ...leaf, storedAt: 0 });

@@ -54,7 +54,7 @@ afterEach(() => rm(dir, { recursive: true, force: true }));
 describe("the file of what the stream held", () => {
   it("gives back what was written, in whatever order, and nothing of what a crash has torn", async () => {
     const path = join(dir, "requests");
-    const file = await LeafFile.open(path, unexpected);
+    const file = await LeafFile.open({ path, gatherMs: 1, onFailure: unexpected });
     const written = [5, 1, 2, 9, 3].map(leaf);
     await Promise.all([...written, { seq: 4, hash: "" }].map((one) => file.write(one)));
     await file.close();
@@ -63,7 +63,7 @@ describe("the file of what the stream held", () => {
     const bytes = await open(path, "r+");
     await bytes.write(Buffer.of(0xff), 0, 1, 64);
     await bytes.close();
-    const again = await LeafFile.open(path, unexpected);
+    const again = await LeafFile.open({ path, gatherMs: 1, onFailure: unexpected });
     const found: Leaf[] = [];
     for await (const one of again.since(1)) found.push(one);
     expect(found).to.deep.equal([leaf(1), leaf(3), { seq: 4, hash: "" }, leaf(5)]);
@@ -79,6 +79,7 @@ describe("the file of what the stream held", () => {
 describe("the record of requests", () => {
   const openLog = (onNext = (): void => undefined): Promise<RequestLog> =>
     RequestLog.open({
+      gatherMs: 1,
       path: join(dir, "requests"),
       tree: new GrowingTree(),
       onNext,
@@ -146,6 +147,7 @@ describe("a node's checkpoints", () => {
       key,
       intervalMs: minute,
       log: silentLogger,
+      gatherMs: 1,
       onFailure: unexpected,
       now: () => now,
     });

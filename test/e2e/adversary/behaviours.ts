@@ -29,11 +29,9 @@ export const wrongShares: Behaviour = {
   isProven: true,
   isInResult: true,
 };
-export const always: readonly Behaviour[] = [
-  wrongShares,
+/** For whoever has the time. */
+export const others: readonly Behaviour[] = [
   { name: "silence", lie: () => undefined, codes: ["silent"], isProven: false, isInResult: false },
-];
-export const slow: readonly Behaviour[] = [
   {
     name: "wrong shares that it does not explain",
     lie: (liar, { kind }, honest) => {

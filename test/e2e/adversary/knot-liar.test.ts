@@ -8,9 +8,8 @@ import { Knot } from "../knot.js";
 import { Liar } from "../liar.js";
 import { until } from "../until.js";
 import {
-  always,
   expectNamed,
-  slow,
+  others,
   statusOf,
   withProofs,
   wrongShares,
@@ -74,7 +73,7 @@ if (isSlow) {
   const untoldMs = 1000;
   const delegationsToMeasure = 80;
   for (const [proofs, behaviours] of [
-    ["on-failure", [...always, ...slow]],
+    ["on-failure", [wrongShares, ...others]],
     ["always", withProofs],
   ] as const) {
     describe(`Knot with a lying node, its key asking for share proofs ${proofs}`, function () {
