@@ -3,7 +3,6 @@
  * once is not asked again: which bytes it has is unknown then, and a sync that failed may succeed next time
  * without having written anything. Only a new start, which reads the file, can tell.
  */
-import type { FileHandle } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { HsmError } from "../errors.js";
 
@@ -76,18 +75,5 @@ export class GroupCommit<T, R> {
     } finally {
       this.#writing = undefined;
     }
-  }
-}
-
-/** Writes all of `bytes`: at `position`, or where the file's own position or O_APPEND says. */
-export async function writeAll(
-  file: FileHandle,
-  bytes: Uint8Array,
-  position: number | null,
-): Promise<void> {
-  for (let done = 0; done < bytes.length;) {
-    const at = position === null ? null : position + done;
-    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, at);
-    done += bytesWritten;
   }
 }

@@ -91,16 +91,17 @@ export interface SegmentContent {
 /**
  * Reads one segment and checks that its entries continue each other, begin with the number of its
  * name and name `keyId` as their signer's key. Only what `keep` wants stays in memory. Of a file that is being
- * written `end` tells how far it is: bytes behind that, or behind the last newline, are left out.
+ * written `endOf` tells how far it is: bytes behind that, or behind the last newline, are left out.
  * @throws HsmError `ERR_JOURNAL`
  */
 export async function readSegment(
   segment: Segment,
   keyId: string,
   keep: (entry: JournalEntry) => boolean,
-  end?: number,
+  endOf: (bytes: Buffer) => number = ({ length }) => length,
 ): Promise<SegmentContent> {
-  const bytes = (await readFile(segment.path)).subarray(0, end);
+  const whole = await readFile(segment.path);
+  const bytes = whole.subarray(0, endOf(whole));
   const kept: WrittenEntry[] = [];
   let first: JournalEntry | undefined;
   let last: JournalEntry | undefined;

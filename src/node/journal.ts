@@ -3,7 +3,7 @@
  * anybody hears of it. No broker can lose, reorder or deny what a node said; and a node that has
  * crashed continues its chain instead of starting a second one.
  */
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import type { HsmError } from "../errors.js";
 import type { Cluster } from "../identity/cluster.js";
 import type { IdentityKey } from "../identity/identity-key.js";
@@ -163,9 +163,8 @@ export async function verifyJournal(
       return false;
     };
     // Its node may be running, or have been killed.
-    const isOpen = segment === segments.at(-1);
-    const end = isOpen ? endOfLines(await readFile(segment.path)) : undefined;
-    const { first, last } = await readSegment(segment, key.publicKey.keyId, check, end);
+    const endOf = segment === segments.at(-1) ? endOfLines : undefined;
+    const { first, last } = await readSegment(segment, key.publicKey.keyId, check, endOf);
     if (first !== undefined && !continues(first, before)) {
       throw damaged(segment.path, `it does not continue message ${before?.n ?? 0}`);
     }
@@ -189,8 +188,8 @@ async function readTail(
   for (let at = segments.length - 1; at >= 0; at--) {
     const segment = segments[at];
     if (segment === undefined) break;
-    const until = at === segments.length - 1 ? end : undefined;
-    const content = await readSegment(segment, key.publicKey.keyId, isNeeded, until);
+    const endOf = at === segments.length - 1 && end !== undefined ? () => end : undefined;
+    const content = await readSegment(segment, key.publicKey.keyId, isNeeded, endOf);
     const { first, last: newest, kept } = content;
     const older = segments[at - 1];
     const before = older === undefined ? undefined : await lastEntry(older);

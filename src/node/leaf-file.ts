@@ -9,7 +9,8 @@ import { open, type FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { HsmError } from "../errors.js";
 import { syncDirectory } from "../identity/secret-file.js";
-import { GroupCommit, writeAll } from "./group-commit.js";
+import { GroupCommit } from "./group-commit.js";
+import { writeAll } from "./write-all.js";
 
 const hashLength = 32;
 const recordLength = 2 * hashLength;

@@ -6,7 +6,7 @@
  */
 import { constants } from "node:fs";
 import { open, type FileHandle } from "node:fs/promises";
-import { writeAll } from "./group-commit.js";
+import { writeAll } from "./write-all.js";
 
 /** A write returns when the disk has it: the same as a sync behind it, at one call instead of two. */
 const durably = constants.O_WRONLY | constants.O_DSYNC;
@@ -67,9 +67,12 @@ export class SegmentFile {
   /** Leaves nothing but whole lines. */
   async close(): Promise<void> {
     await this.#filling;
-    await this.#file.truncate(this.#size);
-    await this.#file.sync();
-    await this.#file.close();
+    try {
+      await this.#file.truncate(this.#size);
+      await this.#file.sync();
+    } finally {
+      await this.#file.close();
+    }
   }
 
   #startFilling(): void {
