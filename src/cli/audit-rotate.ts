@@ -18,6 +18,7 @@ import {
 import {
   jobsOf,
   tellVerified,
+  whose,
   withArithmetic,
   withHistory,
   withSource,
@@ -74,7 +75,7 @@ Example: thsm audit rotate --auditor /etc/thsm/auditor.toml --provisioner /etc/t
     )
     .action(async (target: string, flags: RotateFlags) => {
       const options = program.opts<GlobalOptions>();
-      const dir = flags.dir ?? (flags.auditor === undefined ? process.env["THSM_DIR"] : undefined);
+      const { dir } = whose(flags);
       const provisionerFile = flags.provisioner ?? provisionerConfigOf(dir);
       const operatorFile = operatorConfigOf(flags.operator, dir);
       await withHistory({ ...flags, with: [] }, async ({ source, cluster }) => {
