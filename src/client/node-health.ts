@@ -13,6 +13,13 @@ const silentAfter = 7;
 /** Ten seconds later its absence is no hiccup: nobody waits long for it again. */
 const goneAfter = silentAfter + 20;
 const samples = 64;
+/**
+ * After this time half of what an answer time says is forgotten. Who is not asked gives no newer one: without
+ * forgetting, a node that was slow once, while it started say, would not be asked again for as long as others are there.
+ */
+const halfLifeMs = 2000;
+/** The weight of an answer time that comes soon after others. */
+const newestWeight = 1 / 8;
 const firstPatienceMs = 2000;
 const leastPatienceMs = 250;
 const mostPatienceMs = 5000;
@@ -30,8 +37,9 @@ interface NodeState {
   boot: string;
   beat: number;
   time: string;
-  /** Exponentially weighted mean of answer times. */
+  /** Exponentially weighted mean of answer times, and when it was that (of the monotonic clock). */
   meanMs: number;
+  learntMs: number;
   /** Inputs asked and not yet answered. */
   outstanding: number;
   /** Times in a row that it was waited for in vain, and until when it is not asked for that. */
@@ -57,6 +65,7 @@ export class NodeHealth {
         beat: -1,
         time: "",
         meanMs: 10,
+        learntMs: performance.now(),
         outstanding: 0,
         misses: 0,
         restsUntilMs: 0,
@@ -104,7 +113,7 @@ export class NodeHealth {
   answered(node: string, inputs: number, elapsedMs: number): void {
     const state = this.#release(node, inputs);
     if (state === undefined) return;
-    state.meanMs += (elapsedMs - state.meanMs) / 8;
+    learn(state, elapsedMs);
     state.misses = 0;
     state.restsUntilMs = 0;
     this.#recent.push(elapsedMs);
@@ -115,7 +124,7 @@ export class NodeHealth {
   gaveUp(node: string, inputs: number, waitedMs: number): void {
     const state = this.#release(node, inputs);
     if (state === undefined) return;
-    state.meanMs += Math.max(0, waitedMs - state.meanMs) / 8;
+    if (waitedMs > state.meanMs) learn(state, waitedMs);
     if (waitedMs < this.patienceMs) return;
     state.misses += 1;
     state.restsUntilMs = Date.now() + restMs(state.misses);
@@ -144,7 +153,7 @@ export class NodeHealth {
     const spread = 1 + Math.random() / 4;
     // Who has rested is tried, however long it was waited for: else nobody would ever learn that it is well again,
     // or that it is not.
-    const meanMs = state.misses > 0 && isReady ? 0 : state.meanMs;
+    const meanMs = state.misses > 0 && isReady ? 0 : state.meanMs * freshness(state);
     return burden + meanMs * (1 + state.outstanding) * spread;
   }
 
@@ -162,6 +171,17 @@ export class NodeHealth {
     this.#heardAny = true;
     Object.assign(state, { boot, beat, time, silence: 0 });
   }
+}
+
+/** One answer time more. It weighs the more, the older the others are. */
+function learn(state: NodeState, ms: number): void {
+  state.meanMs += (ms - state.meanMs) * (1 - freshness(state) * (1 - newestWeight));
+  state.learntMs = performance.now();
+}
+
+/** From 1, of an answer just now, down to 0. */
+function freshness({ learntMs }: NodeState): number {
+  return 2 ** ((learntMs - performance.now()) / halfLifeMs);
 }
 
 /** A node that did not answer rests the longer the more often that was so. */

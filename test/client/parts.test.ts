@@ -192,6 +192,30 @@ describe("parts of the client on a bus", () => {
     health.close();
   });
 
+  it("asks a node that was slow again before long, and then believes its new answer time", async () => {
+    const health = new NodeHealth(cluster.cluster, alice);
+    const names = ["n1", "n2", "n3"];
+    const quick = (node: string): void => {
+      health.asked(node, 1);
+      health.answered(node, 1, 20);
+    };
+    for (let i = 0; i < 30; i++) {
+      health.asked("n1", 1);
+      health.answered("n1", 1, 40);
+      quick("n2");
+      quick("n3");
+    }
+    expect(health.rank(names).at(-1)).to.equal("n1");
+    await eventually("it is asked as the others are", () => {
+      quick("n2");
+      quick("n3");
+      const first = Array.from({ length: 100 }, () => health.rank(names)[0]);
+      if (first.includes("n1")) quick("n1");
+      return first.filter((name) => name === "n1").length > 10 || undefined;
+    });
+    health.close();
+  });
+
   it("tries a node that it has waited for in vain again, once, when that one has rested", async () => {
     const health = new NodeHealth(cluster.cluster, alice);
     for (let i = 0; i < 8; i++) {
