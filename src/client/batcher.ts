@@ -1,7 +1,8 @@
 /**
  * @module Concurrent wishes for one key become few requests: a request goes out at once while few
  * are under way, and what waits meanwhile goes out together. Messaging is paid per request, the
- * exponentiations per input.
+ * exponentiations per input. Callers who were answered together mostly come back for more, one after
+ * another: the first of them waits a moment for the others.
  */
 import { HsmError } from "../errors.js";
 
@@ -21,6 +22,8 @@ export interface BatcherOptions {
   readonly window: number;
   /** Most inputs in a request. */
   readonly batch: number;
+  /** How long those who travelled together are waited for. Whoever travelled alone waits for nobody. */
+  readonly returnMs: number;
   /** Signs the items together; one signature an item. */
   readonly sign: (items: readonly Item[]) => Promise<readonly Uint8Array[]>;
 }
@@ -30,6 +33,9 @@ export class Batcher {
   #waiting: Item[] = [];
   #underWay = 0;
   #isScheduled = false;
+  /** So many are expected back, until the timer ends. */
+  #expected = 0;
+  #returnTimer: NodeJS.Timeout | undefined;
 
   constructor(options: BatcherOptions) {
     this.#options = options;
@@ -57,6 +63,8 @@ export class Batcher {
   #send(): void {
     const { window, batch } = this.#options;
     this.#waiting = this.#waiting.filter(({ call }) => !call.isOver);
+    if (this.#waiting.length < this.#expected) return;
+    this.#expectNobody();
     while (this.#waiting.length > 0 && this.#underWay < window) {
       const fair = Math.ceil(this.#waiting.length / (window - this.#underWay));
       const items = this.#waiting.splice(0, Math.min(batch, fair));
@@ -78,7 +86,22 @@ export class Batcher {
       for (const item of items) item.reject(failure);
     } finally {
       this.#underWay -= 1;
+      if (items.length > 1) this.#expect(items.length);
       this.#schedule();
     }
+  }
+
+  #expect(count: number): void {
+    this.#expected += count;
+    this.#returnTimer ??= setTimeout(() => {
+      this.#expectNobody();
+      this.#schedule();
+    }, this.#options.returnMs);
+  }
+
+  #expectNobody(): void {
+    this.#expected = 0;
+    clearTimeout(this.#returnTimer);
+    this.#returnTimer = undefined;
   }
 }

@@ -31,6 +31,8 @@ const graceMs = 150;
  */
 const outageMs = 2000;
 const longestSalt = 64;
+/** Threads that were answered together are back in their next call by then; a signature takes ten times as long. */
+const returnMs = 2;
 
 type Wish = Pick<EncodingInput, "encoding" | "hash" | "data">;
 type Limits = Pick<Item, "deadlineMs" | "call">;
@@ -180,6 +182,7 @@ export class Session implements SigningSession {
         1,
         Math.min(batch, record.proposal.maxInputs, Math.floor(maxInputBytes / (2 * perInput))),
       ),
+      returnMs,
       sign: async (items) => {
         const deadlineMs = Math.max(...items.map((item) => item.deadlineMs));
         const { encoding, hash } = input;
