@@ -1,8 +1,8 @@
 /**
  * @module Concurrent wishes for one key become few requests: a request goes out at once while few
  * are under way, and what waits meanwhile goes out together. Messaging is paid per request, the
- * exponentiations per input. Callers who were answered together mostly come back for more, one after
- * another: the first of them waits a moment for the others.
+ * exponentiations per input. So when there are more callers than requests may be under way, each request waits a
+ * moment until it carries its share of them: callers come back for more one after another.
  */
 import { HsmError } from "../errors.js";
 
@@ -22,8 +22,8 @@ export interface BatcherOptions {
   readonly window: number;
   /** Most inputs in a request. */
   readonly batch: number;
-  /** How long those who travelled together are waited for. Whoever travelled alone waits for nobody. */
-  readonly returnMs: number;
+  /** How long a request waits for its share of the callers, when requests take `meanMs`. */
+  readonly gatherMs: (meanMs: number) => number;
   /** Signs the items together; one signature an item. */
   readonly sign: (items: readonly Item[]) => Promise<readonly Uint8Array[]>;
 }
@@ -32,10 +32,12 @@ export class Batcher {
   readonly #options: BatcherOptions;
   #waiting: Item[] = [];
   #underWay = 0;
+  /** Inputs of the requests under way. */
+  #inputs = 0;
+  /** What a request takes, exponentially weighted. */
+  #meanMs = 0;
   #isScheduled = false;
-  /** So many are expected back, until the timer ends. */
-  #expected = 0;
-  #returnTimer: NodeJS.Timeout | undefined;
+  #gathering: NodeJS.Timeout | undefined;
 
   constructor(options: BatcherOptions) {
     this.#options = options;
@@ -60,20 +62,31 @@ export class Batcher {
     });
   }
 
-  #send(): void {
+  /** With `isLate`, what waits has waited long enough. */
+  #send(isLate = false): void {
     const { window, batch } = this.#options;
     this.#waiting = this.#waiting.filter(({ call }) => !call.isOver);
-    if (this.#waiting.length < this.#expected) return;
-    this.#expectNobody();
     while (this.#waiting.length > 0 && this.#underWay < window) {
-      const fair = Math.ceil(this.#waiting.length / (window - this.#underWay));
-      const items = this.#waiting.splice(0, Math.min(batch, fair));
-      this.#underWay += 1;
-      void this.#run(items);
+      const share = Math.ceil((this.#inputs + this.#waiting.length) / window);
+      const wanted = Math.min(batch, share);
+      if (this.#waiting.length < wanted && !isLate) {
+        this.#gather();
+        return;
+      }
+      void this.#run(this.#waiting.splice(0, wanted));
     }
+    clearTimeout(this.#gathering);
+    this.#gathering = undefined;
+  }
+
+  #gather(): void {
+    this.#gathering ??= setTimeout(() => this.#send(true), this.#options.gatherMs(this.#meanMs));
   }
 
   async #run(items: readonly Item[]): Promise<void> {
+    this.#underWay += 1;
+    this.#inputs += items.length;
+    const startedMs = performance.now();
     try {
       const signatures = await this.#options.sign(items);
       for (const [index, item] of items.entries()) {
@@ -86,22 +99,9 @@ export class Batcher {
       for (const item of items) item.reject(failure);
     } finally {
       this.#underWay -= 1;
-      if (items.length > 1) this.#expect(items.length);
+      this.#inputs -= items.length;
+      this.#meanMs += (performance.now() - startedMs - this.#meanMs) / 8;
       this.#schedule();
     }
-  }
-
-  #expect(count: number): void {
-    this.#expected += count;
-    this.#returnTimer ??= setTimeout(() => {
-      this.#expectNobody();
-      this.#schedule();
-    }, this.#options.returnMs);
-  }
-
-  #expectNobody(): void {
-    this.#expected = 0;
-    clearTimeout(this.#returnTimer);
-    this.#returnTimer = undefined;
   }
 }

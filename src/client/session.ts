@@ -31,8 +31,8 @@ const graceMs = 150;
  */
 const outageMs = 2000;
 const longestSalt = 64;
-/** Threads that were answered together are back in their next call by then; a signature takes ten times as long. */
-const returnMs = 2;
+/** Time enough for threads that were answered together to call again; little beside what a signature takes. */
+const mostGatherMs = 10;
 
 type Wish = Pick<EncodingInput, "encoding" | "hash" | "data">;
 type Limits = Pick<Item, "deadlineMs" | "call">;
@@ -182,7 +182,7 @@ export class Session implements SigningSession {
         1,
         Math.min(batch, record.proposal.maxInputs, Math.floor(maxInputBytes / (2 * perInput))),
       ),
-      returnMs,
+      gatherMs: (meanMs) => Math.min(mostGatherMs, meanMs / 10),
       sign: async (items) => {
         const deadlineMs = Math.max(...items.map((item) => item.deadlineMs));
         const { encoding, hash } = input;

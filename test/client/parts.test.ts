@@ -26,11 +26,11 @@ describe("the batcher", () => {
   beforeEach(() => {
     [sent, release, done] = [[], [], []];
   });
-  const batcherOf = (window: number, batch: number, returnMs = 1): Batcher =>
+  const batcherOf = (window: number, batch: number, gatherMs = 1): Batcher =>
     new Batcher({
       window,
       batch,
-      returnMs,
+      gatherMs: () => gatherMs,
       sign: (items) => {
         sent.push(items.map(({ data }) => data[0] ?? 0));
         return new Promise((resolve) => {
@@ -65,33 +65,40 @@ describe("the batcher", () => {
     expect(batcher.isIdle).to.equal(true);
   });
 
-  it("lets those who were answered together go on together; who was alone waits for nobody", async () => {
+  it("lets a request wait for its share of the callers", async () => {
     const batcher = batcherOf(2, 8, 60_000);
-    for (const n of [1, 2, 3]) batcher.add(item(n));
-    await eventually("both", () => sent.length === 2 || undefined);
+    for (const n of [1, 2, 3, 4]) batcher.add(item(n));
+    await eventually("all", () => sent.length === 2 || undefined);
     release[0]?.();
     await eventually("answers", () => done.length === 2 || undefined);
-    batcher.add(item(4));
-    await sleep(5);
-    expect(sent).to.deep.equal([[1, 2], [3]]);
     batcher.add(item(5));
-    await eventually("they are sent", () => sent.length === 3 || undefined);
-    release[1]?.();
-    await eventually("answers", () => done.length === 3 || undefined);
+    await sleep(5);
+    expect(sent).to.deep.equal([
+      [1, 2],
+      [3, 4],
+    ]);
     batcher.add(item(6));
-    await eventually("it is sent", () => sent.length === 4 || undefined);
-    expect(sent.slice(2)).to.deep.equal([[4, 5], [6]]);
+    await eventually("they are sent", () => sent.length === 3 || undefined);
+    expect(sent[2]).to.deep.equal([5, 6]);
   });
 
-  it("goes on without those who do not come back", async () => {
-    const batcher = batcherOf(1, 8);
+  it("waits for nobody while the window has room for each caller", async () => {
+    const batcher = batcherOf(2, 8, 60_000);
     batcher.add(item(1));
+    await eventually("the first", () => sent.length === 1 || undefined);
     batcher.add(item(2));
-    await eventually("both", () => sent.length === 1 || undefined);
+    await eventually("the second", () => sent.length === 2 || undefined);
+  });
+
+  it("goes on without callers who do not come back", async () => {
+    const batcher = batcherOf(2, 8);
+    for (const n of [1, 2, 3, 4]) batcher.add(item(n));
+    await eventually("all", () => sent.length === 2 || undefined);
     release[0]?.();
     await eventually("answers", () => done.length === 2 || undefined);
-    batcher.add(item(3));
-    await eventually("it is sent", () => sent.length === 2 || undefined);
+    batcher.add(item(5));
+    await eventually("it is sent", () => sent.length === 3 || undefined);
+    expect(sent[2]).to.deep.equal([5]);
   });
 
   it("leaves out what nobody waits for any more", async () => {
@@ -112,7 +119,7 @@ describe("the batcher", () => {
     const batcher = new Batcher({
       window: 1,
       batch: 1,
-      returnMs: 1,
+      gatherMs: () => 1,
       sign: (items) =>
         ++calls === 1
           ? Promise.reject(new HsmError("ERR_BROKER", "no"))
