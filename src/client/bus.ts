@@ -64,14 +64,9 @@ export async function openBus(
     log,
     onChange: (node, isAvoided) => health.avoid(node, isAvoided),
   });
-  const charge = book.charge.bind(book);
   const storedCheck = new StoredCheck(reader, book, log);
-  const chains = new ChainWatch(charge);
+  const chains = new ChainWatch((charge) => book.charge(charge));
   collector.onAnswer = (answer) => chains.see(answer);
-  health.onSilence = (node) => {
-    const text = `node ${node} lives, and did not answer several requests in a row in time`;
-    charge({ node, verdict: "suspect", code: "silent", text, evidence: [], messages: [] });
-  };
   return {
     cluster,
     connection,

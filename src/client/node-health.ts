@@ -54,8 +54,6 @@ export class NodeHealth {
   readonly #subscription: Subscription;
   readonly #timer: NodeJS.Timeout;
   #heardAny = false;
-  /** Called when a node that lives has been waited for in vain several times in a row. */
-  onSilence: (node: string) => void = () => undefined;
 
   constructor(cluster: Cluster, connection: NatsConnection) {
     for (const { name } of cluster.nodes) {
@@ -120,15 +118,18 @@ export class NodeHealth {
     if (this.#recent.length > samples) this.#recent.shift();
   }
 
-  /** Nobody waits for the node's answer any more. That it took so long already counts. */
-  gaveUp(node: string, inputs: number, waitedMs: number): void {
+  /**
+   * Nobody waits for the node's answer any more. That it took so long already counts. True when the node lives,
+   * and was waited for in vain so often in a row that somebody should hear of it.
+   */
+  gaveUp(node: string, inputs: number, waitedMs: number): boolean {
     const state = this.#release(node, inputs);
-    if (state === undefined) return;
+    if (state === undefined) return false;
     if (waitedMs > state.meanMs) learn(state, waitedMs);
-    if (waitedMs < this.patienceMs) return;
+    if (waitedMs < this.patienceMs) return false;
     state.misses += 1;
     state.restsUntilMs = Date.now() + restMs(state.misses);
-    if (state.misses === missesToTell && this.isAlive(node)) this.onSilence(node);
+    return state.misses === missesToTell && this.isAlive(node);
   }
 
   /** How long to wait for an answer before others are asked. */

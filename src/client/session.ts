@@ -12,13 +12,13 @@ import type { KeyRecord } from "../streams/key-life.js";
 import type { RequestKind } from "../streams/requests.js";
 import type { CallOptions, DecryptInput, SignInput, SigningSession } from "./api.js";
 import { Batcher, type Item } from "./batcher.js";
-import { inquire, type Culprit, type Trouble } from "./blame/inquiry.js";
+import { inquire, type Trouble } from "./blame/inquiry.js";
 import type { Bus } from "./bus.js";
 import { hashLengths, requirePadding, unpad } from "./padding.js";
 import { atMost, SessionRecord, track } from "./session-record.js";
 import { SigningRun } from "./signing-run.js";
 import { within } from "./within.js";
-import type { Outcome, Work } from "./work.js";
+import type { Outcome, RunContext, Work } from "./work.js";
 
 /** Room for the requests' other fields below the stream's limit of a message. */
 const maxInputBytes = 24 * 1024;
@@ -220,6 +220,12 @@ export class Session implements SigningSession {
       encoded: items.map(({ encoded }) => encoded),
       deadlineMs,
     };
+    /** Of all requests over it, those for an explanation included. */
+    const rids: string[] = [];
+    const publish: RunContext["publish"] = (fields, untilMs) => {
+      rids.push(fields.rid);
+      return this.#record.request(fields, untilMs);
+    };
     const run = new SigningRun(work, {
       session: this.id,
       collector: bus.collector,
@@ -227,7 +233,7 @@ export class Session implements SigningSession {
       book: bus.book,
       log: bus.log,
       signal,
-      publish: (fields, untilMs) => this.#record.request(fields, untilMs),
+      publish,
     });
     const head = { key: record.keyId, epoch: record.proposal.epoch };
     const running = run.run();
@@ -243,9 +249,10 @@ export class Session implements SigningSession {
         signatures: outcome.signatures.map(toBase64url),
         elapsedMs: outcome.elapsedMs,
       };
+      const tell = (): void => this.#record.say({ ...result, ...bus.book.namedOver(rids) });
       const { trouble } = run;
-      if (trouble === undefined) this.#record.say(result);
-      else this.#inquire(trouble, (blame) => this.#record.say({ ...result, ...blame }));
+      if (trouble === undefined) tell();
+      else this.#inquire(trouble, publish, tell);
       return outcome;
     } catch (error) {
       const code = error instanceof HsmError ? error.code : "ERR_INTERNAL";
@@ -254,13 +261,13 @@ export class Session implements SigningSession {
         this.#record.say({ type: "failure", rid: run.rid, key: record.keyId, code, reason });
       }
       const { trouble } = run;
-      if (trouble !== undefined) this.#inquire(trouble, () => undefined);
+      if (trouble !== undefined) this.#inquire(trouble, publish);
       throw error;
     }
   }
 
   /** Finds out who lied while nobody waits, and has it told. */
-  #inquire(trouble: Trouble, tell: (blame: object) => void): void {
+  #inquire(trouble: Trouble, publish: RunContext["publish"], tell?: () => void): void {
     const { bus } = this.#context;
     const inquiry = inquire(trouble, {
       cluster: bus.cluster,
@@ -268,16 +275,11 @@ export class Session implements SigningSession {
       collector: bus.collector,
       book: bus.book,
       signal: this.#ending.signal,
-      publish: (fields, untilMs) => this.#record.request(fields, untilMs),
+      publish,
     });
-    const told = inquiry.then(
-      (culprits) => tell(blameOf(culprits)),
-      (error: unknown) => {
-        bus.log.error({ session: this.id, error: describeError(error) }, "inquiry failed");
-        tell({});
-      },
-    );
-    track(this.#runs, told);
+    const failed = (error: unknown): void =>
+      bus.log.error({ session: this.id, error: describeError(error) }, "inquiry failed");
+    track(this.#runs, inquiry.catch(failed).then(tell));
   }
 
   #requireOpen(): void {
@@ -293,12 +295,4 @@ function saltFor({ encoding, hash, saltLength }: SignInput): Uint8Array | undefi
     throw new HsmError("ERR_INVALID_ARGUMENT", `expected 0…${longestSalt} bytes of salt`);
   }
   return randomBytes(length);
-}
-
-function blameOf(culprits: readonly Culprit[]): object {
-  if (culprits.length === 0) return {};
-  return {
-    culprits: culprits.map(({ node }) => node),
-    evidence: culprits.map(({ hash }) => hash),
-  };
 }

@@ -322,10 +322,30 @@ export class SigningRun {
 
   #stopWaiting(): void {
     const now = Date.now();
+    const { health } = this.#context;
     for (const [party, atMs] of this.#waitingFor) {
-      this.#context.health.gaveUp(this.#nodeOf(party), this.#work.inputs.length, now - atMs);
+      const isTold = health.gaveUp(this.#nodeOf(party), this.#work.inputs.length, now - atMs);
+      if (isTold) this.#chargeSilent(party);
     }
     this.#waitingFor.clear();
+  }
+
+  /** By a request that it left without an answer: provable to nobody, for the answer may have been lost on its way. */
+  #chargeSilent(party: number): void {
+    const node = this.#nodeOf(party);
+    const asked = this.#attempts.find(({ parties }) => parties.includes(party));
+    if (asked === undefined) return;
+    this.#context.book.charge({
+      node,
+      verdict: "suspect",
+      code: "silent",
+      text: `node ${node} lives, and did not answer several requests in a row in time`,
+      evidence: [asked.message.hash],
+      messages: [asked.message],
+      rid: asked.rid,
+      key: this.#work.record.keyId,
+      party,
+    });
   }
 
   #failBy(error: unknown): void {

@@ -49,7 +49,7 @@ export interface BlameStatus {
   readonly text: string;
   readonly time: string;
   readonly by: string;
-  /** Hashes of the node's messages. */
+  /** Hashes of the messages that show it. */
   readonly evidence: readonly string[];
   /** Entry of THSM_AUDIT that carries them. */
   readonly seq: number;

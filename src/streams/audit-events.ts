@@ -23,6 +23,9 @@ import {
   MayBeAbsent,
 } from "./fields.js";
 
+/** Hashes in a result or a blame. */
+export const mostEvidence = 64;
+
 /** Of every event of a session. Those of version 1 had no chain. */
 export const sessionEventVersion = 2;
 
@@ -73,9 +76,11 @@ export class SigningResult extends SessionEvent {
   @IsPartyList() readonly quorum!: number[];
   /** One signature an input, base64url. */
   @IsNumberList() readonly signatures!: string[];
-  /** Nodes that sent a share proven wrong, and the hashes of those messages. */
+  /** Nodes that the client charged over this request or its escalations: those that it proved guilty, and others. */
   @MayBeAbsent() @IsList(/^[A-Za-z0-9_-]{1,64}$/, 1, 32, 64) readonly culprits?: string[];
-  @MayBeAbsent() @IsList(/^[0-9a-f]{64}$/, 1, 64, 64) readonly evidence?: string[];
+  @MayBeAbsent() @IsList(/^[A-Za-z0-9_-]{1,64}$/, 1, 32, 64) readonly suspects?: string[];
+  /** Hashes of the messages that show it, as in the `misbehaviour` events, which carry them. */
+  @MayBeAbsent() @IsList(/^[0-9a-f]{64}$/, 1, mostEvidence, 64) readonly evidence?: string[];
   /** From first publication to valid signatures. */
   @IsCount() readonly elapsedMs!: number;
 }
@@ -122,10 +127,10 @@ export class Misbehaviour {
   @IsText(400) readonly text!: string;
   @MayBeAbsent() @IsParty() readonly party?: number;
   @MayBeAbsent() @IsKeyId() readonly key?: string;
-  /** The first attempt's request, where it was about one. */
+  /** The request that it was about, if it was about one. */
   @MayBeAbsent() @IsRandomId() readonly rid?: string;
-  /** Hashes of the node's messages that show it. */
-  @MayBeAbsent() @IsList(/^[0-9a-f]{64}$/, 1, 64, 64) readonly evidence?: string[];
+  /** Hashes of the node's messages that show it; of a silent one, of the request that it left without an answer. */
+  @MayBeAbsent() @IsList(/^[0-9a-f]{64}$/, 1, mostEvidence, 64) readonly evidence?: string[];
   /** The messages themselves, where they fit: evidence for everybody. */
   @MayBeAbsent() @IsCarriedList() readonly messages?: CarriedMessage[];
   @IsTime() readonly time!: string;

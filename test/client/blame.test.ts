@@ -2,14 +2,16 @@ import { expect } from "chai";
 import { connect, type HsmClient, type KeyInfo } from "../../src/client/index.js";
 import { weigh } from "../../src/client/audit/evidence.js";
 import { messagesOf } from "../../src/client/audit/blames.js";
+import { NodeHealth } from "../../src/client/node-health.js";
 import { Ledger, readLedger, type Standing } from "../../src/client/blame/ledger.js";
 import { verifySignature } from "../../src/client/verify.js";
 import type { Logger } from "../../src/log.js";
+import type { SigningResult } from "../../src/streams/audit-events.js";
 import { signMessage } from "../../src/streams/envelope.js";
 import { readAuditEvent } from "../../src/streams/open.js";
 import { Publisher } from "../../src/streams/publish.js";
 import { StreamReader } from "../../src/streams/read.js";
-import { formatSubject, streamNames } from "../../src/streams/subjects.js";
+import { formatSubject, storedSubject, streamNames } from "../../src/streams/subjects.js";
 import { eventually, startCluster, type TestCluster } from "../support/cluster.js";
 import { activeKey, ScriptedNode, spoil, type Behaviour } from "./scripted-node.js";
 
@@ -20,6 +22,8 @@ describe("a lying node among five", function () {
   let keyId: string;
   let proven: string;
   let reader: StreamReader;
+  /** Results on record that name nodes. */
+  const naming: SigningResult[] = [];
   let count = 0;
   const said: string[] = [];
   const keep = (facts: object, event: string): void =>
@@ -31,7 +35,14 @@ describe("a lying node among five", function () {
     keyId = await activeKey(cluster);
     proven = await activeKey(cluster, "always");
     nodes = await Promise.all([1, 2, 3, 4, 5].map((i) => new ScriptedNode(cluster, i).start()));
-    reader = new StreamReader(await cluster.connect("alice"));
+    const connection = await cluster.connect("alice");
+    reader = new StreamReader(connection);
+    connection.subscribe(storedSubject("thsm.v1.audit.client.>"), {
+      callback: (_, { data }) => {
+        const body = JSON.parse(new TextDecoder().decode(data)) as SigningResult;
+        if ([body.culprits, body.suspects, body.evidence].some(Boolean)) naming.push(body);
+      },
+    });
   });
   after(async () => {
     for (const node of nodes) node.stop();
@@ -88,9 +99,10 @@ describe("a lying node among five", function () {
     return ledger.of(node);
   }
 
-  /** Lets n3 lie until it is charged, and returns the charge as the stream has it. */
-  async function charged(behaviour: Behaviour, key = keyId): Promise<Standing> {
+  /** Lets n3 lie until it is charged, and returns the charge as the stream has it. The result names it, too. */
+  async function charged(behaviour: Behaviour, key = keyId, isInResult = true): Promise<Standing> {
     nodeOf(3).behaviour = behaviour;
+    naming.length = 0;
     const client = await open();
     try {
       await eventually(
@@ -109,6 +121,19 @@ describe("a lying node among five", function () {
     }
     const [standing] = await standings("n3");
     if (standing === undefined) throw new Error("no charge");
+    const { verdict, evidence = [] } = standing.body;
+    if (isInResult) {
+      const isShown = (one: SigningResult): boolean =>
+        evidence.every((hash) => one.evidence?.includes(hash));
+      const result = await eventually("the result", () => naming.find(isShown));
+      expect(result).to.deep.include(
+        verdict === "culprit" ? { culprits: ["n3"] } : { suspects: ["n3"] },
+      );
+      expect(evidence.length).to.be.above(0);
+    }
+    for (const { culprits = [], suspects = [] } of naming) {
+      expect([...culprits, ...suspects]).to.deep.equal(["n3"]);
+    }
     return standing;
   }
 
@@ -166,10 +191,28 @@ describe("a lying node among five", function () {
     expect(other.body.code).to.equal("wrong-answer");
     await clear();
     nodeOf(3).isPastStream = true;
-    const missing = await charged("sign");
+    // It turns out when the result is on record.
+    const missing = await charged("sign", keyId, false);
     expect(missing.verdict).to.equal("suspect");
     expect(missing.body.code).to.equal("not-stored");
     expect(missing.body.messages).to.have.lengthOf(2);
+  });
+
+  it("is a suspect when it lives and does not answer, by the request that it left", async () => {
+    const gaveUp = Reflect.get(NodeHealth.prototype, "gaveUp");
+    // Told at the first time, and not at the third in a row, between which it rests for seconds.
+    NodeHealth.prototype.gaveUp = function (node, ...rest) {
+      return gaveUp.call(this, node, ...rest) || node === "n3";
+    };
+    try {
+      const { verdict, body } = await charged("silent");
+      expect({ verdict, code: body.code }).to.deep.equal({ verdict: "suspect", code: "silent" });
+      const [request] = messagesOf(body);
+      expect(request?.stream).to.equal("THSM_REQ");
+      expect([request?.hash]).to.deep.equal(body.evidence);
+    } finally {
+      NodeHealth.prototype.gaveUp = gaveUp;
+    }
   });
 
   // Grace, charge and withdrawal take their seconds.

@@ -254,6 +254,15 @@ describe("parts of the client on a bus", () => {
     health.close();
   });
 
+  it("tells of a node that lives and has not answered three times in a row", () => {
+    const health = new NodeHealth(cluster.cluster, alice);
+    const told = [0, 2000, 2000, 2000, 2000].map((waitedMs) => health.gaveUp("n2", 1, waitedMs));
+    expect(told).to.deep.equal([false, false, false, true, false]);
+    health.answered("n2", 1, 20);
+    expect([2000, 2000].map((waitedMs) => health.gaveUp("n2", 1, waitedMs))).to.not.include(true);
+    health.close();
+  });
+
   it("tries a node that it has waited for in vain again, once, when that one has rested", async () => {
     const health = new NodeHealth(cluster.cluster, alice);
     for (let i = 0; i < 8; i++) {

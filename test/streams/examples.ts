@@ -196,6 +196,7 @@ export const examples: Readonly<Record<string, Example>> = {
       quorum: [1, 3],
       signatures: [number],
       culprits: ["n2"],
+      suspects: ["n4"],
       evidence: [hash],
       elapsedMs: 12,
     },

@@ -141,7 +141,7 @@ export const adviceFor: Readonly<Record<FindingCode, Advice>> = {
     "thsm audit explain with the request's id.",
   ),
   AUDIT_RESULT_FALSE_BLAME: of(
-    "A result calls a node a culprit whose shares are right.",
+    "A result calls a node a culprit, and nothing on record proves it.",
     "The client is wrong or lies: look after it. The node may be cleared (thsm node clear).",
   ),
   AUDIT_NODE_CULPRIT: of("A client proved by signed messages what a node did.", node),

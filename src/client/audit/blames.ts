@@ -15,6 +15,9 @@ export class Blames {
   readonly #report: Report;
   /** `node request-hash` of answers that nodes signed, whether a stream has them or not. */
   readonly #answers = new Set<string>();
+  /** Node → the newest entry that proves it guilty, and those that cleared it. */
+  readonly #proven = new Map<string, number>();
+  readonly #cleared = new Map<string, number[]>();
 
   constructor(cluster: Cluster, report: Report) {
     this.#cluster = cluster;
@@ -32,6 +35,7 @@ export class Blames {
         text,
       });
     if (body.type === "node-cleared") {
+      this.#cleared.set(body.node, [...(this.#cleared.get(body.node) ?? []), message.seq]);
       const why = body.reason === undefined ? "" : `: ${body.reason}`;
       tell(
         "AUDIT_NODE_CLEARED",
@@ -50,7 +54,10 @@ export class Blames {
       return;
     }
     const { guilt, text: proven } = weigh(this.#cluster, node, messages);
-    if (guilt !== undefined) tell("AUDIT_NODE_CULPRIT", `${proven} (proven by ${said})`, client);
+    if (guilt !== undefined) {
+      this.#proven.set(node, message.seq);
+      tell("AUDIT_NODE_CULPRIT", `${proven} (proven by ${said})`, client);
+    }
     // Too large a proof stays in the streams, and the audit finds there what it is about.
     else if (body.messages === undefined) {
       tell(
@@ -64,6 +71,12 @@ export class Blames {
         `node ${node} is called a culprit by ${said}; but ${proven}`,
         client,
       );
+  }
+
+  /** Whether messages that some client shows prove the node guilty, and no operator settled that before this entry. */
+  isProven(node: string, seq: number): boolean {
+    const settled = (this.#cleared.get(node) ?? []).filter((one) => one < seq);
+    return (this.#proven.get(node) ?? 0) > Math.max(0, ...settled);
   }
 
   /** Whether the node is shown to have signed shares for the request with this message hash. */

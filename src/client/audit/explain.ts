@@ -6,6 +6,7 @@ import type { Cluster } from "../../identity/cluster.js";
 import type { AuditedEvent } from "./audit-items.js";
 import type { Finding } from "./findings.js";
 import { findTargets, type Target } from "./find.js";
+import { namedText } from "./named.js";
 import type { Question } from "./question.js";
 import type { Verdict } from "./recombine.js";
 import type { Signing } from "./signing.js";
@@ -153,7 +154,8 @@ class Teller {
       step(`node ${node}`, what);
     } else if (body.type === "result") {
       const quorum = who.parties(body.key, body.quorum).join(", ");
-      step(`client ${client}`, `signed with the shares of ${quorum} in ${body.elapsedMs} ms`);
+      const signed = `signed with the shares of ${quorum} in ${body.elapsedMs} ms`;
+      step(`client ${client}`, `${signed}${namedText(body)}`);
     } else if (body.type === "failure") {
       step(`client ${client}`, `gave up: ${body.reason} (${body.code})`);
     } else if (body.type === "misbehaviour") {

@@ -90,7 +90,7 @@ export const severities = {
   AUDIT_RESULT_DUPLICATE: "finding",
   /** A result that came so late that the audit did not hold its request any more. */
   AUDIT_RESULT_NOT_JUDGED: "finding",
-  /** A result calls a node a culprit whose shares are right. */
+  /** A result calls a node a culprit whose shares are right, or that gave none, and nothing on record proves it. */
   AUDIT_RESULT_FALSE_BLAME: "finding",
 
   /** A client proved by signed messages what a node did. */
@@ -149,6 +149,7 @@ const absences: ReadonlySet<FindingCode> = new Set<FindingCode>([
   "AUDIT_SIGNED_WITH_INACTIVE_KEY",
   "AUDIT_RESULT_WITHOUT_REQUEST",
   "AUDIT_RESULT_WITHOUT_QUORUM",
+  "AUDIT_RESULT_FALSE_BLAME",
   "AUDIT_KEY_UNTESTED",
 ]);
 

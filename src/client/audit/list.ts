@@ -1,8 +1,10 @@
 /** @module Every signing of a history, each as one line. */
 import { oneLine } from "../one-line.js";
 import type { Cluster } from "../../identity/cluster.js";
+import type { SigningResult } from "../../streams/audit-events.js";
 import type { Finding } from "./findings.js";
 import type { Verdict } from "./recombine.js";
+import { namedText } from "./named.js";
 import { isSigningInScope } from "./scope.js";
 import type { Signing } from "./signing.js";
 import type { HistorySource } from "./sources.js";
@@ -33,6 +35,9 @@ export interface SigningLine {
   readonly outcome: "signed" | "failed" | "open" | "wrong";
   readonly code?: string;
   readonly elapsedMs?: number;
+  /** Nodes that its client says to have found out over it. */
+  readonly culprits?: readonly string[];
+  readonly suspects?: readonly string[];
 }
 
 export interface ListFilter {
@@ -80,7 +85,7 @@ export function formatSigningLine(line: SigningLine): string {
   const what = [kind === "sign" ? undefined : kind, encoding, hash].filter(Boolean).join(" ");
   const more = attempts > 1 ? `, ${attempts} attempts` : "";
   const program = line.application === undefined ? "" : ` (${line.application})`;
-  const text = `${time} ${client}${program} ${JSON.stringify(label)} ${key.slice(0, 8)} ${what} x${inputs}: ${ended}${more} ${line.rid}`;
+  const text = `${time} ${client}${program} ${JSON.stringify(label)} ${key.slice(0, 8)} ${what} x${inputs}: ${ended}${more}${namedText(line)} ${line.rid}`;
   return oneLine(text);
 }
 
@@ -118,6 +123,18 @@ function lineOf(
     quorum: result === undefined ? [] : who.parties(key, result.quorum),
     outcome: body === undefined ? (isTested ? "signed" : "open") : closed,
     ...(body?.type === "failure" ? { code: body.code } : {}),
-    ...(result === undefined ? {} : { elapsedMs: result.elapsedMs }),
+    ...(result === undefined ? {} : saidBy(result)),
+  };
+}
+
+function saidBy({
+  elapsedMs,
+  culprits,
+  suspects,
+}: SigningResult): Pick<SigningLine, "elapsedMs" | "culprits" | "suspects"> {
+  return {
+    elapsedMs,
+    ...(culprits === undefined ? {} : { culprits }),
+    ...(suspects === undefined ? {} : { suspects }),
   };
 }

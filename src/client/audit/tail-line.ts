@@ -2,6 +2,7 @@
 import { oneLine } from "../one-line.js";
 import type { Admitted } from "./admit.js";
 import type { FindingFacts } from "./findings.js";
+import { namedText } from "./named.js";
 import type { KeptStream } from "./sources.js";
 
 /** One stored message. */
@@ -128,10 +129,10 @@ function saying(admitted: Admitted, names: Names): Saying {
     case "session-closed":
       return { type, text: `closes its session after ${body.requests} requests` };
     case "result": {
-      const { quorum: parties, elapsedMs, culprits = [] } = body;
-      const blamed = culprits.length === 0 ? "" : `, WRONG SHARES of ${culprits.join(",")}`;
-      const text = `signed by ${namesOf(parties, names).join(",")} in ${elapsedMs} ms${blamed}`;
-      return { type, text, isFailure: culprits.length > 0, parties };
+      const { quorum: parties, elapsedMs } = body;
+      const named = namedText(body);
+      const text = `signed by ${namesOf(parties, names).join(",")} in ${elapsedMs} ms${named}`;
+      return { type, text, isFailure: named !== "", parties };
     }
     case "failure":
       return { type, text: `FAILED, ${body.code}: ${body.reason}`, isFailure: true };

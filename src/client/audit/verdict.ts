@@ -75,7 +75,7 @@ export function tellSigning(
     report({ ...atRequest, code: "AUDIT_SUSPECT_SHARE", text });
   }
   tellShares(signing, verdict, about, report);
-  if (result !== undefined) tellFalseBlame(signing, verdict, result, about, report);
+  if (result !== undefined) tellFalseBlame(signing, verdict, result, { blames, about, report });
 }
 
 interface ResultFacts {
@@ -173,24 +173,31 @@ function tellShares(
     tell(party, "AUDIT_WRONG_PROOF", "a share proof that does not hold");
 }
 
-/** A node is blamed wrongly when its shares of all inputs go with those that make the signatures. */
+/**
+ * A culprit is who is proven one, by its shares or by what clients show of it, not who is called one. Of an answer that
+ * cannot be judged it is told by itself what is wrong with it.
+ */
 function tellFalseBlame(
   { answers, attempts, closing }: Signing,
-  { culprits, suspects, recombined }: Verdict,
+  { culprits, suspects, wrongProofs, recombined }: Verdict,
   { culprits: blamed = [], client, rid, time }: SigningResult,
-  about: About,
-  report: Report,
+  { blames, about, report }: Pick<ResultFacts, "blames" | "about" | "report">,
 ): void {
   if (recombined !== attempts[0]?.body.inputs.length) return;
-  for (const { node, party, seq } of answers) {
-    if (!blamed.includes(node) || culprits.includes(party) || suspects.includes(party)) continue;
+  const [seq, wrong] = [closing?.seq ?? 0, [...culprits, ...suspects, ...wrongProofs]];
+  for (const node of blamed) {
+    const answer = answers.find((one) => one.node === node);
+    const isUnjudged = answer === undefined && attempts.some(({ answered }) => answered.has(node));
+    if (isUnjudged || wrong.includes(answer?.party ?? 0) || blames.isProven(node, seq)) continue;
+    const what =
+      answer === undefined ? "nothing on record proves it" : "its stored shares are right";
     report({
       ...about,
       code: "AUDIT_RESULT_FALSE_BLAME",
       stream: "THSM_AUDIT",
-      seq: [closing?.seq ?? 0, seq],
+      seq: [seq, ...(answer === undefined ? [] : [answer.seq])],
       node,
-      text: `client ${client} called node ${node} a culprit of request ${rid} at ${time}, but its stored shares are right`,
+      text: `client ${client} called node ${node} a culprit of request ${rid} at ${time}, but ${what}`,
     });
   }
 }

@@ -7,7 +7,7 @@ import type { NatsConnection, Subscription } from "nats";
 import { describeError, HsmError } from "../../errors.js";
 import type { Cluster } from "../../identity/cluster.js";
 import type { Logger } from "../../log.js";
-import type { BlameVerdict } from "../../streams/audit-events.js";
+import { mostEvidence, type BlameVerdict } from "../../streams/audit-events.js";
 import { carry } from "../../streams/carried.js";
 import { signMessage, type SignedMessage } from "../../streams/envelope.js";
 import { formatVersion } from "../../streams/fields.js";
@@ -20,6 +20,7 @@ import {
   storedSubject,
   streamNames,
 } from "../../streams/subjects.js";
+import type { Named } from "../audit/named.js";
 import type { IdentityLock } from "../identity-lock.js";
 import { Ledger, readLedger } from "./ledger.js";
 
@@ -29,7 +30,7 @@ export interface Charge {
   readonly verdict: BlameVerdict;
   readonly code: string;
   readonly text: string;
-  /** Hashes of the node's messages that show it. */
+  /** Hashes of the messages that show it. */
   readonly evidence: readonly string[];
   readonly messages: readonly SignedMessage[];
   readonly party?: number;
@@ -53,12 +54,18 @@ const maxCarriedBytes = 100_000;
 const pollMs = 60_000;
 const bellMs = 200;
 const recordMs = 600_000;
+/** Charges that a result may still name. */
+const mostRecent = 256;
+
+type Recent = Pick<Charge, "node" | "verdict" | "evidence"> & { readonly rid: string | undefined };
 
 export class BlameBook {
   readonly #options: BlameBookOptions;
   readonly #ledger: Ledger;
   /** Charges of this process that are not on the stream yet. */
   readonly #pending = new Map<string, Charge>();
+  /** Charges, said or not because they were no news. */
+  readonly #recent: Recent[] = [];
   readonly #inquiries = new Map<string, Promise<unknown>>();
   readonly #subscriptions: Subscription[];
   readonly #timer: NodeJS.Timeout;
@@ -109,10 +116,17 @@ export class BlameBook {
     return this.#verdictOn(node) === "culprit";
   }
 
+  /** Whom this client has charged over these requests, for their result to name. */
+  namedOver(rids: readonly string[]): Named {
+    return named(this.#recent.filter(({ rid }) => rid !== undefined && rids.includes(rid)));
+  }
+
   /** Avoids the node from now on, and says why on the stream, once. */
   charge(charge: Charge): void {
     const { log } = this.#options;
     const { node, verdict, code, evidence, rid, text } = charge;
+    this.#recent.push({ node, verdict, evidence, rid });
+    if (this.#recent.length > mostRecent) this.#recent.shift();
     const isNews =
       verdict === "culprit"
         ? !this.isCulprit(node)
@@ -222,6 +236,21 @@ export class BlameBook {
     }, bellMs);
     this.#bell.unref();
   }
+}
+
+function named(charges: readonly Recent[]): Named {
+  const of = (wanted: BlameVerdict): string[] =>
+    charges.flatMap(({ node, verdict }) => (verdict === wanted ? [node] : []));
+  const lists = {
+    culprits: of("culprit"),
+    suspects: of("suspect").filter((node) => !of("culprit").includes(node)),
+    evidence: charges.flatMap(({ evidence }) => evidence),
+  };
+  return Object.fromEntries(
+    Object.entries(lists).flatMap(([field, all]) =>
+      all.length === 0 ? [] : [[field, [...new Set(all)].slice(0, mostEvidence)]],
+    ),
+  );
 }
 
 function bodyOf(client: string, charge: Charge): object {

@@ -42,25 +42,19 @@ export interface InquiryContext {
   readonly signal: AbortSignal;
 }
 
-/** A node that is proven guilty, and the hash of the message that shows it. */
-export interface Culprit {
-  readonly node: string;
-  readonly hash: string;
-}
-
 const explainMs = 4000;
 const tickMs = 50;
 const searchMs = 1000;
 
-export async function inquire(trouble: Trouble, context: InquiryContext): Promise<Culprit[]> {
+/** Charges who did it, or may have. */
+export async function inquire(trouble: Trouble, context: InquiryContext): Promise<void> {
   const inquiry = new Inquiry(trouble, context);
-  return await inquiry.run();
+  await inquiry.run();
 }
 
 class Inquiry {
   readonly #trouble: Trouble;
   readonly #context: InquiryContext;
-  readonly #culprits: Culprit[] = [];
   #explainRequest: SignedMessage | undefined;
   readonly #explanations = new Map<number, Answer>();
 
@@ -69,7 +63,7 @@ class Inquiry {
     this.#context = context;
   }
 
-  async run(): Promise<Culprit[]> {
+  async run(): Promise<void> {
     const { accused, suspects } = this.#trouble;
     const { book } = this.#context;
     const wrong = accused.map(({ party }) => this.#nodeOf(party));
@@ -77,29 +71,25 @@ class Inquiry {
     const asked = suspects.map((party) => this.#nodeOf(party));
     // Another signing's inquiry may have the answer sooner.
     await Promise.allSettled(asked.flatMap((node) => book.inquiryInto(node) ?? []));
-    const open = suspects.filter((party) => !this.#isKnown(party));
+    const open = suspects.filter((party) => !this.#isKnownLiar(party));
     if (open.length > 0) {
       const nodes = open.map((party) => this.#nodeOf(party));
       await book.during(nodes, this.#ask(open));
     }
-    return this.#culprits;
   }
 
   /** A culprit already: its share is one more that does not fit. */
-  #isKnown(party: number): boolean {
-    const node = this.#nodeOf(party);
-    if (!this.#context.book.isCulprit(node)) return false;
-    const own = this.#trouble.answers.find(({ body }) => body.party === party);
-    this.#culprits.push({ node, hash: own?.hash ?? "" });
-    return true;
+  #isKnownLiar(party: number): boolean {
+    const isKnown = this.#context.book.isCulprit(this.#nodeOf(party));
+    if (isKnown) this.#charge(party, "culprit", "wrong-share", "one more share that does not fit");
+    return isKnown;
   }
 
   async #ask(open: readonly number[]): Promise<void> {
-    const before = this.#culprits.length;
     if (!(await this.#explain())) return;
     const unclear: number[] = [];
     for (const party of open) if (!(await this.#tryProve(party))) unclear.push(party);
-    if (this.#culprits.length === before) {
+    if (unclear.length === open.length) {
       // Those in doubt have proven themselves, so it is one whom nobody doubted.
       const others = this.#trouble.answers.map(({ body }) => body.party);
       for (const party of others.filter((one) => !open.includes(one))) await this.#tryProve(party);
@@ -172,8 +162,6 @@ class Inquiry {
       const messages = withRequests(charter, [...requests, this.#explainRequest], used);
       const { guilt, text, shown } = weigh(cluster, node, messages);
       if (guilt === undefined) continue;
-      const [hash = ""] = shown;
-      this.#culprits.push({ node, hash });
       book.charge({
         node,
         verdict: "culprit",
@@ -191,17 +179,22 @@ class Inquiry {
   }
 
   #suspect(party: number, reason?: string): void {
-    const { record, answers, rid } = this.#trouble;
     const node = this.#nodeOf(party);
-    const own = answers.filter(({ body }) => body.party === party);
     const seconds = explainMs / 1000;
+    const text = `node ${node} sent a share for request ${this.#trouble.rid} that does not go with the others, and no proof of it within ${seconds} s`;
+    const code = reason === undefined ? "no-explanation" : "suspect-share";
+    this.#charge(party, "suspect", code, reason ?? text);
+  }
+
+  /** By the party's own share. */
+  #charge(party: number, verdict: "culprit" | "suspect", code: string, text: string): void {
+    const { record, answers, rid } = this.#trouble;
+    const own = answers.filter(({ body }) => body.party === party);
     this.#context.book.charge({
-      node,
-      verdict: "suspect",
-      code: reason === undefined ? "no-explanation" : "suspect-share",
-      text:
-        reason ??
-        `node ${node} sent a share for request ${rid} that does not go with the others, and no proof of it within ${seconds} s`,
+      node: this.#nodeOf(party),
+      verdict,
+      code,
+      text,
       evidence: own.map(({ hash }) => hash),
       messages: own.map(({ message }) => message),
       party,

@@ -44,15 +44,6 @@ const cases: readonly [string, readonly FindingCode[], (stage: Stage) => void][]
     },
   ],
   [
-    "a client blames a node whose share is right",
-    ["AUDIT_RESULT_FALSE_BLAME"],
-    ({ history, session }) => {
-      const asked = history.request(session, { parties: [1, 2, 3] });
-      for (const party of [1, 2, 3]) history.answer(party, asked);
-      history.result(asked, [2, 3], { culprits: ["ada"] });
-    },
-  ],
-  [
     "a client records a wrong signature",
     ["AUDIT_RESULT_WRONG_SIGNATURE"],
     ({ history, session }) => {
