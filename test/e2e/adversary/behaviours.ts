@@ -3,9 +3,11 @@ import { writeFile } from "node:fs/promises";
 import { expect } from "chai";
 import type { BlameStatus, ClusterStatus } from "../../../src/client/index.js";
 import { toBase64url } from "../../../src/identity/encoding.js";
+import type { SigningResult } from "../../../src/streams/audit-events.js";
 import type { TestCluster } from "../cluster.js";
 import { bodyOf, readHistory } from "../history.js";
 import type { Lie } from "../liar.js";
+import { until } from "../until.js";
 
 const wrong = toBase64url(Buffer.alloc(128, 5));
 
@@ -18,8 +20,6 @@ export interface Behaviour {
   /** What the client calls it; the first that is seen. */
   readonly codes: readonly string[];
   readonly isProven: boolean;
-  /** Whether the results of signings name it: where its shares could not be used. */
-  readonly isInResult: boolean;
 }
 
 export const wrongShares: Behaviour = {
@@ -27,11 +27,10 @@ export const wrongShares: Behaviour = {
   lie: (liar, _, honest) => liar.say({ ...honest, shares: (honest.shares ?? []).map(() => wrong) }),
   codes: ["wrong-share", "wrong-proof"],
   isProven: true,
-  isInResult: true,
 };
 /** For whoever has the time. */
 export const others: readonly Behaviour[] = [
-  { name: "silence", lie: () => undefined, codes: ["silent"], isProven: false, isInResult: false },
+  { name: "silence", lie: () => undefined, codes: ["silent"], isProven: false },
   {
     name: "wrong shares that it does not explain",
     lie: (liar, { kind }, honest) => {
@@ -40,21 +39,18 @@ export const others: readonly Behaviour[] = [
     },
     codes: ["wrong-share"],
     isProven: true,
-    isInResult: true,
   },
   {
     name: "right shares past the stream, under numbers that it uses again",
     lie: (liar, _, honest) => liar.say(honest, { "Nats-Expected-Last-Sequence": "4000000000" }),
     codes: ["chain-fork", "chain-broken"],
     isProven: true,
-    isInResult: false,
   },
   {
     name: "slowness",
     lie: (liar, _, honest) => void setTimeout(() => liar.say(honest), slowMs),
     codes: ["silent"],
     isProven: false,
-    isInResult: false,
   },
   {
     name: "a forged chain",
@@ -62,14 +58,12 @@ export const others: readonly Behaviour[] = [
       liar.put(liar.sign(honest, { ...honest, n: 7_000_000, prev: "0".repeat(64) })),
     codes: ["chain-fork", "chain-broken"],
     isProven: true,
-    isInResult: false,
   },
   {
     name: "answers to other people's requests",
     lie: (liar, _, honest) => liar.say({ ...honest, request: "0".repeat(64) }),
     codes: ["wrong-answer"],
     isProven: false,
-    isInResult: false,
   },
   {
     name: "replays",
@@ -79,7 +73,6 @@ export const others: readonly Behaviour[] = [
     },
     codes: ["silent"],
     isProven: false,
-    isInResult: false,
   },
 ];
 /** Of a key that asks for share proofs always. */
@@ -89,14 +82,12 @@ export const withProofs: readonly Behaviour[] = [
     lie: (liar, _, honest) => liar.say({ ...honest, proofs: honest.shares ?? [] }),
     codes: ["wrong-proof"],
     isProven: true,
-    isInResult: true,
   },
   {
     name: "right shares without the proofs that are due",
     lie: (liar, _, { proofs: _none, ...rest }) => liar.say(rest),
     codes: ["wrong-proof"],
     isProven: true,
-    isInResult: true,
   },
 ];
 
@@ -110,7 +101,19 @@ export async function statusOf(
   return { code, status: JSON.parse(stdout.toString("utf8")) as ClusterStatus };
 }
 
-/** n2, and nobody else, is named by `thsm status` and by an event with evidence, with the time. */
+/** The results since then that name nodes. */
+export async function namingResults(
+  cluster: TestCluster,
+  sinceMs: number,
+): Promise<SigningResult[]> {
+  const bodies = (await readHistory(cluster)).map((one) => bodyOf(one) as unknown as SigningResult);
+  return bodies.filter(
+    ({ type, time, culprits, suspects }) =>
+      type === "result" && Date.parse(time) >= sinceMs && (culprits ?? suspects) !== undefined,
+  );
+}
+
+/** n2, and nobody else, is named by `thsm status`, by an event and by a result, with evidence and time. */
 export async function expectNamed(
   cluster: TestCluster,
   { codes, isProven }: Behaviour,
@@ -124,6 +127,16 @@ export async function expectNamed(
   expect(codes).to.include(blame.code);
   expect(blame.verdict).to.equal(isProven ? "culprit" : "suspect");
   expect(Date.parse(blame.time)).to.be.within(sinceMs, Date.now());
+  expect(blame.evidence.length).to.be.above(0);
+
+  await until("a result names it", async () =>
+    (await namingResults(cluster, sinceMs)).some(({ evidence = [], ...names }) => {
+      const { culprits = [], suspects = [] } = names;
+      expect(new Set([...culprits, ...suspects])).to.deep.equal(new Set(["n2"]));
+      const isFull = blame.evidence.every((hash) => evidence.includes(hash));
+      return isFull && (isProven ? culprits : suspects).includes("n2");
+    }),
+  );
 
   const history = await readHistory(cluster);
   const event = history.find((one) => one.stream === "THSM_AUDIT" && one.seq === blame.seq);
