@@ -5,9 +5,11 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { fromSeed } from "@nats-io/nkeys";
 import {
+  AuthorizationError,
   connect,
   nkeyAuthenticator,
   PermissionViolationError,
+  TimeoutError,
   type ConnectionOptions,
   type NatsConnection,
 } from "nats";
@@ -24,7 +26,7 @@ export interface BusOptions {
   readonly tls?:
     { readonly caFile: string; readonly certFile: string; readonly keyFile: string } | undefined;
   readonly log: Logger;
-  /** Fail unless connected within this time. Absent: return once connected, however long. */
+  /** Fail unless connected within this time, and at once without a server. Absent: return once connected, however long. */
   readonly timeoutMs?: number;
   /** Ends the wait for a server that does not come. */
   readonly signal?: AbortSignal;
@@ -55,7 +57,7 @@ export async function connectBus(options: BusOptions): Promise<NatsConnection> {
     ignoreAuthErrorAbort: true,
     // One request in nats.js costs three stack traces otherwise.
     noAsyncTraces: true,
-    timeout: options.timeoutMs ?? firstTryMs,
+    timeout: Math.min(options.timeoutMs ?? firstTryMs, firstTryMs),
     // A dead link shows after two missed pings.
     pingInterval: 10_000,
   };
@@ -99,6 +101,7 @@ async function firstConnection(
   { servers, timeoutMs, signal, log }: BusOptions,
 ): Promise<NatsConnection> {
   const isStopped = (): boolean => signal?.aborted ?? false;
+  const deadlineMs = Date.now() + (timeoutMs ?? Infinity);
   let lastReason = "";
   for (;;) {
     if (isStopped()) throw new HsmError("ERR_ABORTED", "stopped while connecting");
@@ -108,7 +111,8 @@ async function firstConnection(
       await connection.close();
     } catch (cause) {
       const reason = describeError(cause);
-      if (timeoutMs !== undefined) {
+      const isToTryAgain = timeoutMs === undefined || isSlowness(cause);
+      if (!isToTryAgain || Date.now() >= deadlineMs) {
         throw new HsmError(
           "ERR_BROKER_UNREACHABLE",
           `cannot connect to NATS at ${servers.join(", ")} (${reason}); is nats-server running?`,
@@ -122,6 +126,12 @@ async function firstConnection(
       );
     }
   }
+}
+
+/** The server was there, and server or we too busy for the other: two seconds are all that it gives a login. */
+function isSlowness(cause: unknown): boolean {
+  if (cause instanceof TimeoutError) return true;
+  return cause instanceof AuthorizationError && cause.message === "Authentication Timeout";
 }
 
 /** @throws HsmError `ERR_INVALID_CONFIG` for a file that holds no NKey seed */

@@ -1,3 +1,6 @@
+import { once } from "node:events";
+import { connect as connectTo, createServer, type AddressInfo } from "node:net";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "chai";
 import type { NatsConnection } from "nats";
@@ -8,6 +11,7 @@ import { NodeHealth } from "../../src/client/node-health.js";
 import { within } from "../../src/client/within.js";
 import { HsmError } from "../../src/errors.js";
 import { silentLogger } from "../../src/log.js";
+import { connectBus } from "../../src/streams/connection.js";
 import { consume, type Delivery } from "../../src/streams/consume.js";
 import { messageHeaders, signMessage, type SignedMessage } from "../../src/streams/envelope.js";
 import { Publisher } from "../../src/streams/publish.js";
@@ -252,6 +256,35 @@ describe("parts of the client on a bus", () => {
       return first.filter((name) => name === "n1").length > 10 || undefined;
     });
     health.close();
+  });
+
+  it("connects to a server that gave up the first login as too slow, and to none that is not there", async () => {
+    let tries = 0;
+    const server = createServer((near) => {
+      near.on("error", () => undefined);
+      if (tries++ > 0) {
+        const far = connectTo(Number(new URL(cluster.server.url).port), "127.0.0.1");
+        near.pipe(far).pipe(near);
+        far.on("error", () => near.destroy());
+        return;
+      }
+      near.write('INFO {"server_id":"a","version":"2.10.27","headers":true,"nonce":"n"}\r\n');
+      near.end("-ERR 'Authentication Timeout'\r\n");
+    }).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const options = { name: "alice", loginFile: join(cluster.dir, "alice.nk"), log: silentLogger };
+    const servers = [`nats://127.0.0.1:${port}`];
+    const connection = await connectBus({ ...options, servers, timeoutMs: 20_000 });
+    expect(tries).to.equal(2);
+    await connection.close();
+    server.close();
+    const startMs = Date.now();
+    await failure(
+      () => connectBus({ ...options, servers, timeoutMs: 60_000 }),
+      "ERR_BROKER_UNREACHABLE",
+    );
+    expect(Date.now() - startMs).to.be.below(50_000);
   });
 
   it("tells of a node that lives and has not answered three times in a row", () => {
