@@ -14,6 +14,7 @@ import type { CallOptions, DecryptInput, SignInput, SigningSession } from "./api
 import { Batcher, type Item } from "./batcher.js";
 import { inquire, type Trouble } from "./blame/inquiry.js";
 import type { Bus } from "./bus.js";
+import { Outage } from "./outage.js";
 import { hashLengths, requirePadding, unpad } from "./padding.js";
 import { atMost, SessionRecord, track } from "./session-record.js";
 import { SigningRun } from "./signing-run.js";
@@ -25,10 +26,7 @@ const maxInputBytes = 24 * 1024;
 const closeMs = 2000;
 /** A run ends by its own deadline and says who was silent; this is for calls that wait behind it. */
 const graceMs = 150;
-/**
- * How long a call tries while it is known that no quorum is there. An application with many signatures to
- * make would else wait its whole patience for each, and not even end when it is told to.
- */
+/** How long a call tries while it is known that no quorum is there. */
 const outageMs = 2000;
 const longestSalt = 64;
 /** Time enough for threads that were answered together to call again; little beside what a signature takes. */
@@ -55,6 +53,7 @@ export class Session implements SigningSession {
   readonly #runs = new Set<Promise<unknown>>();
   readonly #ending = new AbortController();
   readonly #record: SessionRecord;
+  readonly #outage = new Outage();
   #closing: Promise<void> | undefined;
 
   constructor(context: SessionContext, token: string, application: string) {
@@ -98,9 +97,13 @@ export class Session implements SigningSession {
       const { bus } = this.#context;
       bus.identity.require();
       const record = await bus.keys.activeRecord(keyId, this.token);
-      const soonMs = this.#isOutage(record) ? Date.now() + outageMs : deadlineMs;
-      const limits = { deadlineMs: Math.min(deadlineMs, soonMs), call };
-      return await run(record, bus.keys.group(record), limits);
+      const group = bus.keys.group(record);
+      if (!this.#isOutage(record)) {
+        this.#outage.over();
+        return await run(record, group, { deadlineMs, call });
+      }
+      const soonMs = Math.min(deadlineMs, Date.now() + outageMs);
+      return await this.#outage.during(() => run(record, group, { deadlineMs: soonMs, call }));
     };
     try {
       return await within(start(), {

@@ -494,6 +494,29 @@ static void test_endurance(const char *argument)
   EXPECT(p11->C_Finalize(NULL), CKR_OK);
 }
 
+/* The first call of an outage waits for its end, a zone's worth of others do not. ARGUMENT: how many outages. */
+static void test_outage(const char *argument)
+{
+  CK_BYTE signature[128];
+  CK_ULONG size = sizeof signature;
+  char line[8];
+  EXPECT(p11->C_Initialize(NULL), CKR_OK);
+  CK_SESSION_HANDLE session = open_session(CKF_RW_SESSION);
+  CK_OBJECT_HANDLE key = prepare_key(session);
+  for (int round = 0; round < atoi(argument); round++) {
+    EXPECT(sign(session, key, signature, &size), CKR_OK);
+    puts("ready");
+    fflush(stdout);
+    HOLDS(fgets(line, sizeof line, stdin) != NULL);
+    for (int i = 0; i < 1000; i++) EXPECT(sign(session, key, signature, &size), CKR_DEVICE_ERROR);
+    puts("failed");
+    fflush(stdout);
+    HOLDS(fgets(line, sizeof line, stdin) != NULL);
+  }
+  EXPECT(sign(session, key, signature, &size), CKR_OK);
+  EXPECT(p11->C_Finalize(NULL), CKR_OK);
+}
+
 /* An application that closes every descriptor, as daemons do, and opens files in their place. */
 static void test_closed_descriptors(void)
 {
@@ -674,6 +697,7 @@ int main(int count, char **arguments)
   else if (strcmp(scenario, "threads") == 0) test_threads(argument);
   else if (strcmp(scenario, "finalize-during-calls") == 0) test_finalize_during_calls();
   else if (strcmp(scenario, "endurance") == 0) test_endurance(argument);
+  else if (strcmp(scenario, "outage") == 0) test_outage(argument);
   else if (strcmp(scenario, "closed-descriptors") == 0) test_closed_descriptors();
   else if (strcmp(scenario, "hostile") == 0) test_hostile();
   else if (strcmp(scenario, "stale-ticket") == 0) test_stale_ticket();

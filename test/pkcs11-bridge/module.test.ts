@@ -100,6 +100,28 @@ describe("the PKCS#11 module", function () {
     expect(stderr).to.contain("the daemon answers again");
   });
 
+  it("waits out an outage once, not with every call, and signs as soon as it is over", async () => {
+    bench.environment["THSM_PKCS11_TIMEOUT"] = "1";
+    await bench.startDaemon();
+    const outages = isSlow ? 5 : 1;
+    const child = bench.spawnScenario("outage", String(outages));
+    const outcome = finished(child);
+    for (let round = 0; round < outages; round++) {
+      await once(child.stdout ?? child, "data");
+      const startedAt = Date.now();
+      await bench.stopDaemon();
+      child.stdin?.write("\n");
+      // A thousand calls of a second each would be ended with their program.
+      await Promise.race([once(child.stdout ?? child, "data"), outcome]);
+      expect(Date.now() - startedAt, "the first one waits").to.be.at.least(1000);
+      await bench.startDaemon();
+      child.stdin?.write("\n");
+    }
+    const { code, stderr } = await outcome;
+    expect(code, stderr).to.equal(0);
+    expect(stderr.match(/fail at once until there is one/g), stderr).to.have.length(outages);
+  });
+
   it("goes on with one call, however many daemons die over it", async () => {
     const traceFile = bench.path("trace");
     writeFileSync(traceFile, "");
@@ -151,6 +173,18 @@ describe("the PKCS#11 module", function () {
     expect(code, stderr).to.equal(1);
     expect(stderr).to.contain("may not connect to the daemon's socket");
     expect(Date.now() - startedAt).to.be.within(5000, 40_000);
+  });
+
+  it("tells who sits at a terminal, and writes into no other standard error", async () => {
+    delete bench.environment["THSM_PKCS11_DEBUG"];
+    rmSync(bench.path("pkcs11.conf"));
+    const command = `pkcs11-tool --module ${modulePath} --list-slots`;
+    const { stdout } = await bench.run("script", ["-qec", command, "/dev/null"]);
+    expect(stdout).to.match(/thsm-pkcs11: no slots: cannot open .*\r\n/);
+    expect((await bench.run("sh", ["-c", command])).stderr).not.to.contain("thsm-pkcs11");
+    const behind = `set -m; ${command} & wait`;
+    const inBackground = await bench.run("script", ["-qec", `sh -c '${behind}'`, "/dev/null"]);
+    expect(inBackground.stdout).to.contain("No slots.").and.not.to.contain("thsm-pkcs11");
   });
 
   it("wakes calls that wait when the application finalizes", async () => {

@@ -49,9 +49,9 @@ static enum greeting judge(const uint8_t *frame, size_t size)
   return status == STATUS_WELCOME ? GREETING_WELCOME : GREETING_NONE;
 }
 
-enum greeting hello(int fd, const uint8_t application[HELLO_APPLICATION_SIZE], int64_t deadline)
+enum greeting hello(int fd, const uint8_t application[HELLO_APPLICATION_SIZE], int64_t silence_ms, int64_t deadline)
 {
-  int64_t limit = clock_now() + SILENCE_MS;
+  int64_t limit = clock_now() + silence_ms;
   if (deadline < limit) limit = deadline;
 
   uint8_t body[128];

@@ -11,6 +11,6 @@ enum { SILENCE_MS = 10000 };
 
 enum greeting { GREETING_WELCOME, GREETING_NONE, GREETING_BUSY, GREETING_INCOMPATIBLE };
 
-enum greeting hello(int fd, const uint8_t application[HELLO_APPLICATION_SIZE], int64_t deadline);
+enum greeting hello(int fd, const uint8_t application[HELLO_APPLICATION_SIZE], int64_t silence_ms, int64_t deadline);
 
 #endif

@@ -2,7 +2,10 @@
 #ifndef THSM_LOG_H
 #define THSM_LOG_H
 
-/* One line to syslog, or to stderr when THSM_PKCS11_DEBUG is set. Never pass a PIN or a ticket. */
+/*
+ * One line to syslog, and to the terminal of a program that runs in its foreground; with THSM_PKCS11_DEBUG to stderr
+ * alone. Never pass a PIN or a ticket.
+ */
 void log_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -150,7 +150,7 @@ static bool is_current(uint64_t generation)
   return same;
 }
 
-enum acquired pool_acquire(uint64_t generation, int64_t deadline, struct connection *connection)
+enum acquired pool_acquire(uint64_t generation, int64_t silence_ms, int64_t deadline, struct connection *connection)
 {
   char path[sizeof socket_path];
   uint8_t id[sizeof application];
@@ -172,7 +172,7 @@ enum acquired pool_acquire(uint64_t generation, int64_t deadline, struct connect
   connection->error = connected == IO_OK ? 0 : errno;
   /* A pool_close() before we were connected had nothing to shut down. */
   bool closed = !is_current(generation);
-  if (connected == IO_OK && !closed) greeting = hello(connection->fd, id, deadline);
+  if (connected == IO_OK && !closed) greeting = hello(connection->fd, id, silence_ms, deadline);
   explicit_bzero(id, sizeof id);
   if (greeting == GREETING_WELCOME) return ACQUIRED;
   pool_discard(connection);

@@ -31,8 +31,8 @@ void pool_close(void);
 /* After fork(): closes the child's copies of the parent's sockets. Takes no lock. */
 void pool_abandon_in_child(void);
 
-/* An idle socket, or else a new one that has passed the hello. */
-enum acquired pool_acquire(uint64_t generation, int64_t deadline, struct connection *connection);
+/* An idle socket, or else a new one that has passed the hello; `silence_ms` is for its answer. */
+enum acquired pool_acquire(uint64_t generation, int64_t silence_ms, int64_t deadline, struct connection *connection);
 void pool_release(struct connection *connection);
 void pool_discard(struct connection *connection);
 /* Closes what is idle; with no call in flight, the daemon then forgets the application's login. */

@@ -8,12 +8,15 @@
 #include "clock.h"
 #include "hello.h"
 #include "log.h"
+#include "outage.h"
 #include "pool.h"
 #include "socket.h"
 
 enum { FRAME_MAX = 1024 * 1024, REPLY_HEADER = 9 };
 /* A daemon that starts opens its socket to others a moment after it made it. */
 enum { DENIED_MS = 5000 };
+/* For a first sign of life in an outage that is known. */
+enum { BRIEF_MS = 3000 };
 enum { DELAY_FIRST_MS = 20, DELAY_MAX_MS = 500 };
 enum kind { KIND_FINAL = 0, KIND_WORKING = 1, KIND_RETRY = 2 };
 enum outcome { ANSWERED, ASKED_TO_RETRY, BROKEN, WITHOUT_MEMORY };
@@ -50,9 +53,9 @@ static enum io send_request(int fd, uint32_t id, const struct call *call, int64_
   return socket_send(fd, pieces, 2, deadline);
 }
 
-static enum io receive_frame(int fd, struct reply *reply, int64_t deadline)
+static enum io receive_frame(int fd, struct reply *reply, int64_t silence_ms, int64_t deadline)
 {
-  int64_t limit = clock_now() + SILENCE_MS;
+  int64_t limit = clock_now() + silence_ms;
   if (deadline < limit) limit = deadline;
   uint8_t length[4];
   enum io state = socket_receive(fd, length, sizeof length, limit);
@@ -68,13 +71,14 @@ static enum io receive_frame(int fd, struct reply *reply, int64_t deadline)
   return socket_receive(fd, reply->frame, reply->size, limit);
 }
 
-static enum outcome exchange(int fd, const struct call *call, int64_t deadline, struct reply *reply, CK_RV *code)
+static enum outcome exchange(int fd, const struct call *call, int64_t silence_ms, int64_t deadline,
+                             struct reply *reply, CK_RV *code)
 {
   uint32_t id = atomic_fetch_add(&next_id, 1) + 1;
   if (send_request(fd, id, call, deadline) != IO_OK) return BROKEN;
   for (;;) {
     reply_free(reply);
-    enum io received = receive_frame(fd, reply, deadline);
+    enum io received = receive_frame(fd, reply, silence_ms, deadline);
     if (received != IO_OK) return received == IO_MEMORY ? WITHOUT_MEMORY : BROKEN;
     reply->body = reader_over(reply->frame, reply->size);
     uint32_t answered = read_u32(&reply->body);
@@ -99,8 +103,10 @@ static void note_outage(const struct call *call, int error)
   else log_line("cannot connect to the daemon's socket: %s; calls wait up to %u s", strerror(error), seconds);
 }
 
-static void note_answer(void)
+static void note_answer(const struct call *call, CK_RV code)
 {
+  /* A daemon asks for the login before it asks the cluster. */
+  if (code != CKR_USER_NOT_LOGGED_IN) outage_over(call->op);
   if (atomic_load(&outage) && atomic_exchange(&outage, false)) log_line("the daemon answers again");
 }
 
@@ -112,10 +118,14 @@ static bool stays_denied(enum acquired acquired, int64_t *since)
   return *since != 0 && clock_now() - *since >= DENIED_MS;
 }
 
-static CK_RV denied(void)
+/* The first call that gives up says so, those that need not wait for it do not. */
+static CK_RV denied(const struct call *call)
 {
-  log_line("this process may not connect to the daemon's socket: put its user into the socket's group, "
-           "and see socketMode in pkcs11d.toml");
+  if (!outage_is_known(call->op)) {
+    log_line("this process may not connect to the daemon's socket: put its user into the socket's group, "
+             "and see socketMode in pkcs11d.toml");
+  }
+  outage_given_up(call->op);
   return CKR_DEVICE_ERROR;
 }
 
@@ -124,6 +134,16 @@ static CK_RV full(void)
   log_line("the daemon takes no more connections: see maxConnectionsPerApplication, maxConnectionsPerUser and "
            "maxConnections in pkcs11d.toml");
   return CKR_DEVICE_MEMORY;
+}
+
+static CK_RV give_up(const struct call *call)
+{
+  if (!outage_is_known(call->op)) {
+    log_line("no answer within %u s: operation %d failed; others of its kind fail at once until there is one",
+             call->timeout_ms / 1000, (int)call->op);
+  }
+  outage_given_up(call->op);
+  return CKR_DEVICE_ERROR;
 }
 
 CK_RV rpc_call(uint64_t generation, struct call *call, struct reply *reply)
@@ -138,23 +158,25 @@ CK_RV rpc_call(uint64_t generation, struct call *call, struct reply *reply)
   for (;;) {
     struct connection connection;
     CK_RV code = CKR_DEVICE_ERROR;
-    enum acquired acquired = pool_acquire(generation, deadline, &connection);
+    bool is_known = outage_is_known(call->op);
+    int64_t silence_ms = is_known ? BRIEF_MS : SILENCE_MS;
+    enum acquired acquired = pool_acquire(generation, silence_ms, deadline, &connection);
     if (acquired == ACQUIRE_CLOSED) return CKR_CRYPTOKI_NOT_INITIALIZED;
     if (acquired == ACQUIRE_INCOMPATIBLE) return CKR_DEVICE_ERROR;
-    if (stays_denied(acquired, &denied_since)) return denied();
+    if (stays_denied(acquired, &denied_since)) return denied(call);
     if (acquired == ACQUIRED) {
-      enum outcome outcome = exchange(connection.fd, call, deadline, reply, &code);
+      enum outcome outcome = exchange(connection.fd, call, silence_ms, deadline, reply, &code);
       if (outcome == BROKEN || outcome == WITHOUT_MEMORY) pool_discard(&connection);
       else pool_release(&connection);
       if (outcome == WITHOUT_MEMORY) return CKR_HOST_MEMORY;
       if (outcome == ANSWERED) {
-        note_answer();
+        note_answer(call, code);
         return code;
       }
       call->resent = true;
       reply_free(reply);
       /* A pooled socket of a daemon that is gone says nothing about the new daemon. */
-      if (outcome == BROKEN && connection.reused && !call->once) continue;
+      if (outcome == BROKEN && connection.reused && !call->once && !is_known) continue;
     }
     int64_t left = deadline - clock_now();
     /* The last try has no time left for a hello: the one before knows why. */
@@ -162,10 +184,7 @@ CK_RV rpc_call(uint64_t generation, struct call *call, struct reply *reply)
     if (is_full && (left <= 0 || call->once)) return full();
     if (call->once) return CKR_DEVICE_ERROR;
     if (!is_full) note_outage(call, acquired == ACQUIRED ? 0 : connection.error);
-    if (left <= 0) {
-      log_line("no answer within %u s: operation %d failed", call->timeout_ms / 1000, (int)call->op);
-      return CKR_DEVICE_ERROR;
-    }
+    if (left <= 0 || (!is_full && outage_is_known(call->op))) return give_up(call);
     (void)poll(NULL, 0, (int)(delay < left ? delay : left));
     delay = delay * 2 < DELAY_MAX_MS ? delay * 2 : DELAY_MAX_MS;
   }

@@ -20,7 +20,8 @@ enum op {
   OP_STORE = 12,
   OP_SET_PIN = 13,
   OP_NOTE = 14,
-  OP_PIN_STATE = 15
+  OP_PIN_STATE = 15,
+  OP_COUNT
 };
 
 struct call {
@@ -39,6 +40,7 @@ struct reply {
 
 /*
  * The daemon's code for the call, with the reply's body; reply_free() follows in every case.
+ * An outage is waited out once: after a call that had no answer in its time, others of its kind try once and fail.
  * Without an answer: CKR_DEVICE_ERROR, CKR_HOST_MEMORY, or CKR_CRYPTOKI_NOT_INITIALIZED after a C_Finalize.
  */
 CK_RV rpc_call(uint64_t generation, struct call *call, struct reply *reply);

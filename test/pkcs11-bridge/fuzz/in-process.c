@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "config.h"
 #include "log.h"
+#include "outage.h"
 #include "pkcs11.h"
 #include "rpc.h"
 #include "secret.h"
@@ -22,7 +23,12 @@ static uint8_t sent[8192], received[1 << 17];
 static size_t sent_size, received_size, received_at;
 static int64_t clock_ms = 1000;
 
-void answer_from(const uint8_t *data, size_t size) { script = reader_over(data, size); }
+void answer_from(const uint8_t *data, size_t size)
+{
+  script = reader_over(data, size);
+  /* Each input begins with a daemon that was well. */
+  for (enum op op = 0; op < OP_COUNT; op++) outage_over(op);
+}
 
 int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
 {
