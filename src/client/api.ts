@@ -229,6 +229,8 @@ export interface HsmClient {
    * @throws HsmError as `unlock`, and ERR_INVALID_ARGUMENT for a new PIN that is none
    */
   changePin(oldPin: string, newPin: string): Promise<Uint8Array>;
+  /** @throws HsmError ERR_WRONG_PIN for a wrong code, ERR_INVALID_ARGUMENT for an identity without one */
+  checkRecoveryCode(recoveryCode: string): Promise<void>;
   /**
    * The same with the recovery code (PKCS#11's SO PIN) in place of a PIN that is forgotten or locked.
    * @throws HsmError ERR_WRONG_PIN for a wrong code, ERR_INVALID_ARGUMENT

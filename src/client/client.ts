@@ -93,6 +93,10 @@ export class Client implements HsmClient {
     return this.#identity.changePin(withoutLineBreak(oldPin), withoutLineBreak(newPin));
   }
 
+  checkRecoveryCode(recoveryCode: string): Promise<void> {
+    return this.#identity.checkRecoveryCode(recoveryCode);
+  }
+
   resetPin(recoveryCode: string, newPin: string): Promise<Uint8Array> {
     return this.#identity.resetPin(recoveryCode, withoutLineBreak(newPin));
   }

@@ -69,6 +69,16 @@ export class IdentityLock {
     return await this.#attempts.count(async () => (await this.#read()).changePin(oldPin, newPin));
   }
 
+  /**
+   * Nobody guesses 150 random bits, so wrong ones are not counted; one at a time, as each costs what a PIN does.
+   * @throws HsmError `ERR_WRONG_PIN`, `ERR_INVALID_ARGUMENT` for an identity without one
+   */
+  async checkRecoveryCode(recoveryCode: string): Promise<void> {
+    await this.#attempts.uncounted(async () =>
+      (await this.#read()).checkRecoveryCode(recoveryCode),
+    );
+  }
+
   /** @throws HsmError `ERR_WRONG_PIN` for a wrong code, `ERR_INVALID_ARGUMENT` */
   async resetPin(recoveryCode: string, newPin: string): Promise<Uint8Array> {
     return await this.#attempts.reset(async () =>

@@ -60,6 +60,8 @@ export interface IdentityFile {
    * @throws HsmError `ERR_WRONG_PIN`, `ERR_INVALID_ARGUMENT` for a new PIN that is none
    */
   changePin(oldPin: string, newPin: string): Promise<Uint8Array>;
+  /** Whether it is this file's. @throws HsmError `ERR_WRONG_PIN`, `ERR_INVALID_ARGUMENT` when it has none */
+  checkRecoveryCode(recoveryCode: string): Promise<void>;
   /** The same with the recovery code. @throws HsmError `ERR_WRONG_PIN`, `ERR_INVALID_ARGUMENT` */
   resetPin(recoveryCode: string, newPin: string): Promise<Uint8Array>;
   /** The key of a file without PIN. @throws HsmError `ERR_NOT_LOGGED_IN` when there is one. */
@@ -139,6 +141,20 @@ export async function readIdentityFile(path: string): Promise<IdentityFile> {
     if (seed !== undefined) return seed;
     throw new HsmError("ERR_WRONG_PIN", `the PIN does not open the identity of ${content.name}`);
   };
+  const openWithCode = async (recoveryCode: string): Promise<Uint8Array> => {
+    const { recoverySalt: salt, recoveryNonce: nonce, recoverySecret: secret } = content;
+    if (salt === undefined || nonce === undefined || secret === undefined) {
+      throw new HsmError("ERR_INVALID_ARGUMENT", `${path} was made without a recovery code`);
+    }
+    const key = await derive(normalizedRecoveryCode(recoveryCode), salt);
+    const seed = openSeed({ salt, nonce, secret }, key, recoveryData(content));
+    key.fill(0);
+    if (seed !== undefined) return seed;
+    throw new HsmError(
+      "ERR_WRONG_PIN",
+      `the recovery code does not open the identity of ${content.name}`,
+    );
+  };
   const reseal = async (seed: Uint8Array, newPin: string): Promise<Uint8Array> => {
     requirePin(newPin);
     const { sealed, ticket } = await sealUnderPin(seed, newPin, content);
@@ -168,21 +184,12 @@ export async function readIdentityFile(path: string): Promise<IdentityFile> {
         seed.fill(0);
       }
     },
+    async checkRecoveryCode(recoveryCode) {
+      (await openWithCode(recoveryCode)).fill(0);
+    },
     async resetPin(recoveryCode, newPin) {
       requirePin(newPin);
-      const { recoverySalt: salt, recoveryNonce: nonce, recoverySecret: secret } = content;
-      if (salt === undefined || nonce === undefined || secret === undefined) {
-        throw new HsmError("ERR_INVALID_ARGUMENT", `${path} was made without a recovery code`);
-      }
-      const key = await derive(normalizedRecoveryCode(recoveryCode), salt);
-      const seed = openSeed({ salt, nonce, secret }, key, recoveryData(content));
-      key.fill(0);
-      if (seed === undefined) {
-        throw new HsmError(
-          "ERR_WRONG_PIN",
-          `the recovery code does not open the identity of ${content.name}`,
-        );
-      }
+      const seed = await openWithCode(recoveryCode);
       try {
         return await reseal(seed, newPin);
       } finally {

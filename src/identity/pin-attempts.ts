@@ -76,6 +76,11 @@ export class PinAttempts {
     });
   }
 
+  /** Waits for its turn among the attempts, and counts neither way. */
+  async uncounted<T>(action: () => Promise<T>): Promise<T> {
+    return await this.#alone(action);
+  }
+
   /** Forgets all wrong PINs, and lets nobody try one while `action` runs. */
   async reset<T>(action: () => Promise<T>): Promise<T> {
     return await this.#alone(async () => {

@@ -25,6 +25,7 @@ export const ckr = {
   SIGNATURE_INVALID: 0xc0,
   TOKEN_NOT_RECOGNIZED: 0xe1,
   USER_NOT_LOGGED_IN: 0x101,
+  USER_TYPE_INVALID: 0x103,
 } as const;
 
 /** Object classes, key types and mechanisms. */

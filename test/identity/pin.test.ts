@@ -148,6 +148,8 @@ describe("a PIN", function () {
     await failure(lock.resetPin(newRecoveryCode(), "5678"), "ERR_WRONG_PIN");
     await failure(lock.resetPin("x", "5678"), "ERR_WRONG_PIN");
     await failure(lock.resetPin(code, "1"), "ERR_INVALID_ARGUMENT");
+    await failure(lock.checkRecoveryCode(newRecoveryCode()), "ERR_WRONG_PIN");
+    await lock.checkRecoveryCode(code);
     await failure(lock.open("1234"), "ERR_PIN_LOCKED");
     await lock.resetPin(` ${code.toLowerCase().replaceAll("-", " ")}\n`, "5678");
     await lock.open("5678");
@@ -156,6 +158,7 @@ describe("a PIN", function () {
     await lock.open("9999");
     await createIdentityFile(identityFile, "alice", "1234");
     await failure((await lockOf()).resetPin(code, "5678"), "ERR_INVALID_ARGUMENT");
+    await failure((await lockOf()).checkRecoveryCode(code), "ERR_INVALID_ARGUMENT");
   });
 
   it("is in no file, nor is the recovery code", async () => {

@@ -116,9 +116,14 @@ export class FakeClient implements HsmClient {
     return this.#ticket();
   }
 
-  async resetPin(recoveryCode: string, newPin: string): Promise<Uint8Array> {
+  async checkRecoveryCode(recoveryCode: string): Promise<void> {
     this.#maybeFail();
     if (recoveryCode !== "recovery") throw new HsmError("ERR_WRONG_PIN", "wrong recovery code");
+  }
+
+  async resetPin(recoveryCode: string, newPin: string): Promise<Uint8Array> {
+    await this.checkRecoveryCode(recoveryCode);
+    if (newPin.length < 4) throw new HsmError("ERR_INVALID_ARGUMENT", "a PIN has 4 to 255 bytes");
     this.#wrongPins = 0;
     this.pin = newPin;
     return this.#ticket();

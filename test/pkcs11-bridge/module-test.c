@@ -149,7 +149,8 @@ static void test_local(void)
   EXPECT(p11->C_CloseSession(other), CKR_SESSION_HANDLE_INVALID);
   session = open_session(CKF_RW_SESSION);
 
-  EXPECT(p11->C_Login(session, CKU_SO, (CK_BYTE *)"1", 1), CKR_USER_TYPE_INVALID);
+  EXPECT(p11->C_Login(session, 3, (CK_BYTE *)"1", 1), CKR_USER_TYPE_INVALID);
+  EXPECT(p11->C_Login(session, CKU_SO, buffer, 65), CKR_PIN_LEN_RANGE);
   EXPECT(p11->C_Login(session, CKU_CONTEXT_SPECIFIC, (CK_BYTE *)"1", 1), CKR_OPERATION_NOT_INITIALIZED);
   EXPECT(p11->C_Login(session, CKU_USER, NULL, 4), CKR_ARGUMENTS_BAD);
   EXPECT(p11->C_Login(session, CKU_USER, buffer, 256), CKR_PIN_LEN_RANGE);
@@ -494,6 +495,50 @@ static void test_endurance(const char *argument)
   EXPECT(p11->C_Finalize(NULL), CKR_OK);
 }
 
+/* Section 5.5 and 5.6: who has the recovery code is the security officer, and sets the PIN. Changes it to 5678. */
+static void test_officer(void)
+{
+  CK_BYTE *code = (CK_BYTE *)"recovery", *pin = (CK_BYTE *)"5678";
+  CK_SESSION_HANDLE other;
+  CK_SESSION_INFO info;
+  CK_OBJECT_HANDLE public_key, private_key;
+  EXPECT(p11->C_Initialize(NULL), CKR_OK);
+  CK_SESSION_HANDLE session = open_session(CKF_RW_SESSION);
+  CK_SESSION_HANDLE reader = open_session(0);
+  EXPECT(p11->C_Login(session, CKU_SO, code, 8), CKR_SESSION_READ_ONLY_EXISTS);
+  EXPECT(p11->C_CloseSession(reader), CKR_OK);
+  EXPECT(p11->C_Login(session, CKU_SO, code, 7), CKR_PIN_INCORRECT);
+  EXPECT(p11->C_InitPIN(session, pin, 4), CKR_USER_NOT_LOGGED_IN);
+  for (int i = 0; i < 3; i++) EXPECT(p11->C_Login(session, CKU_USER, pin, 4), CKR_PIN_INCORRECT);
+  EXPECT(p11->C_Login(session, CKU_USER, (CK_BYTE *)"1234", 4), CKR_PIN_LOCKED);
+
+  EXPECT(p11->C_Login(session, CKU_SO, code, 8), CKR_OK);
+  EXPECT(p11->C_GetSessionInfo(session, &info), CKR_OK);
+  HOLDS(info.state == CKS_RW_SO_FUNCTIONS);
+  EXPECT(p11->C_Login(session, CKU_SO, code, 8), CKR_USER_ALREADY_LOGGED_IN);
+  EXPECT(p11->C_Login(session, CKU_USER, pin, 4), CKR_USER_ANOTHER_ALREADY_LOGGED_IN);
+  EXPECT(p11->C_OpenSession(0, CKF_SERIAL_SESSION, NULL, NULL, &other), CKR_SESSION_READ_WRITE_SO_EXISTS);
+  EXPECT(p11->C_SetPIN(session, code, 8, pin, 4), CKR_TOKEN_WRITE_PROTECTED);
+  EXPECT(generate(session, 1024, &public_key, &private_key), CKR_USER_NOT_LOGGED_IN);
+  EXPECT(p11->C_InitPIN(session, NULL, 4), CKR_ARGUMENTS_BAD);
+  EXPECT(p11->C_InitPIN(session, pin, 0), CKR_PIN_LEN_RANGE);
+  EXPECT(p11->C_InitPIN(session, pin, 1), CKR_PIN_INVALID);
+  EXPECT(p11->C_InitPIN(session, pin, 4), CKR_OK);
+  EXPECT(p11->C_Logout(session), CKR_OK);
+  EXPECT(p11->C_InitPIN(session, pin, 4), CKR_USER_NOT_LOGGED_IN);
+
+  EXPECT(p11->C_Login(session, CKU_USER, (CK_BYTE *)"1234", 4), CKR_PIN_INCORRECT);
+  EXPECT(p11->C_Login(session, CKU_USER, pin, 4), CKR_OK);
+  EXPECT(p11->C_Login(session, CKU_SO, code, 8), CKR_USER_ANOTHER_ALREADY_LOGGED_IN);
+  EXPECT(p11->C_Logout(session), CKR_OK);
+  EXPECT(p11->C_Login(session, CKU_SO, code, 8), CKR_OK);
+  EXPECT(p11->C_CloseSession(session), CKR_OK);
+  session = open_session(0);
+  EXPECT(p11->C_GetSessionInfo(session, &info), CKR_OK);
+  HOLDS(info.state == CKS_RO_PUBLIC_SESSION);
+  EXPECT(p11->C_Finalize(NULL), CKR_OK);
+}
+
 /* The first call of an outage waits for its end, a zone's worth of others do not. ARGUMENT: how many outages. */
 static void test_outage(const char *argument)
 {
@@ -697,6 +742,7 @@ int main(int count, char **arguments)
   else if (strcmp(scenario, "threads") == 0) test_threads(argument);
   else if (strcmp(scenario, "finalize-during-calls") == 0) test_finalize_during_calls();
   else if (strcmp(scenario, "endurance") == 0) test_endurance(argument);
+  else if (strcmp(scenario, "officer") == 0) test_officer();
   else if (strcmp(scenario, "outage") == 0) test_outage(argument);
   else if (strcmp(scenario, "closed-descriptors") == 0) test_closed_descriptors();
   else if (strcmp(scenario, "hostile") == 0) test_hostile();

@@ -45,6 +45,11 @@ describe("the PKCS#11 module", function () {
         await expectScenario(kind, "walk");
       });
 
+      it("lets who has the recovery code set the PIN, and do nothing else", async () => {
+        await bench.startDaemon();
+        await expectScenario(kind, "officer");
+      });
+
       it("begins anew in a forked child and leaves the parent alone", async () => {
         await bench.startDaemon();
         await expectScenario(kind, "fork");

@@ -167,6 +167,27 @@ describe("the daemon, asked about objects and PINs", function () {
     expect((await module.login("dns", pin)).code).to.equal(ckr.PIN_INCORRECT);
   });
 
+  it("sets the PIN with the recovery code only, and to one that is a PIN", async () => {
+    const code = Buffer.from("recovery");
+    const check = (from: Uint8Array): Writer => new Writer().text("dns").bytes(from);
+    const reset = (from: Uint8Array, to: Uint8Array): Writer => check(from).bytes(to);
+    expect((await module.call("check-code", check(Buffer.from("no")))).code).to.equal(
+      ckr.PIN_INCORRECT,
+    );
+    expect((await module.call("check-code", check(code))).code).to.equal(ckr.OK);
+    const wanted = Buffer.from("5678");
+    const wrong = reset(Buffer.from("no"), wanted);
+    expect((await module.call("reset-pin", wrong)).code).to.equal(ckr.PIN_INCORRECT);
+    for (const none of [Buffer.from("5"), Uint8Array.of(0xff)]) {
+      expect((await module.call("reset-pin", reset(code, none))).code).to.equal(ckr.PIN_INVALID);
+    }
+    expect(client.pin).to.equal(pin);
+    const { code: result, body } = await module.call("reset-pin", reset(code, wanted));
+    // No ticket: the officer is not logged in as the user.
+    expect([result, body.length]).to.deep.equal([ckr.OK, 0]);
+    expect(client.pin).to.equal("5678");
+  });
+
   it("takes a note about anything, for a token that it has", async () => {
     for (const what of [1, 0, 255]) {
       expect((await module.call("note", new Writer().text("dns").u8(what))).code).to.equal(ckr.OK);
@@ -180,6 +201,8 @@ describe("the daemon, asked about objects and PINs", function () {
       relabel: relabelBody(1n, Buffer.from("b"), Buffer.from("c")),
       store: storeBody(randomBytes(16)),
       "set-pin": new Writer().text("dns").text("no").text("5678"),
+      "check-code": new Writer().text("dns").text("no"),
+      "reset-pin": new Writer().text("dns").text("no").text("5678"),
       note: new Writer().text("dns").u8(1),
     };
     for (const [op, body] of Object.entries(bodies) as [OpName, Writer][]) {

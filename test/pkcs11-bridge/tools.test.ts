@@ -128,6 +128,30 @@ describe("pkcs11-tool and p11tool with the module", function () {
     expect((await bench.run("pkcs11-tool", parameters)).stderr).to.contain("CKR_PIN_INCORRECT");
   });
 
+  it("has a forgotten PIN set by who has the recovery code", async () => {
+    const own = new Bench();
+    try {
+      await own.startDaemon();
+      Object.assign(own.environment, { CODE: "recovery", NEW: "5678" });
+      const officer = ["--login", "--login-type", "so", "--so-pin", "env:CODE"];
+      const tool = ["--module", modulePath, "--token-label", "dns"];
+      const set = await own.run("pkcs11-tool", [
+        ...tool,
+        ...officer,
+        "--init-pin",
+        "--pin",
+        "5678",
+      ]);
+      expect(set.stdout, set.stderr).to.contain("User PIN successfully initialized");
+      const old = await own.run("pkcs11-tool", [...tool, "--login", "--pin", "1234", "-O"]);
+      expect(old.stderr).to.contain("CKR_PIN_INCORRECT");
+      const user = await own.run("pkcs11-tool", [...tool, "--login", "--pin", "5678", "-O"]);
+      expect(user.code, user.stderr).to.equal(0);
+    } finally {
+      await own.close();
+    }
+  });
+
   it("passes pkcs11-tool's own tests", async () => {
     const { code, stdout, stderr } = await bench.pkcs11Tool("--test");
     expect(code, stdout + stderr).to.equal(0);

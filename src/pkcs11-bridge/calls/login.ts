@@ -10,7 +10,7 @@ import { assertToken, noBody, prepared, utf8, type Calls } from "./call.js";
 
 export function loginCalls(
   applications: Applications,
-): Calls<"login" | "resume" | "logout" | "set-pin" | "pin-state"> {
+): Calls<"login" | "resume" | "logout" | "set-pin" | "pin-state" | "check-code" | "reset-pin"> {
   async function logIn<Result>(
     application: Application,
     client: HsmClient,
@@ -47,15 +47,11 @@ export function loginCalls(
     "set-pin": prepared(parsers["set-pin"], async ({ token, oldPin, newPin }, context) => {
       const { application, client } = context;
       assertToken(client, token);
-      const wanted = utf8(newPin);
-      if (wanted === undefined) throw new CkrError(ckr.PIN_INVALID, "new PIN is not UTF-8");
       try {
-        const ticket = await client.changePin(pinText(oldPin), wanted);
+        const changing = client.changePin(pinText(oldPin), newPinText(newPin));
+        const ticket = await invalidArgument(ckr.PIN_INVALID, changing);
         application.log.info({ token }, "PIN changed");
         return new Writer().bytes(ticket).finish();
-      } catch (error) {
-        if (!(error instanceof HsmError) || error.code !== "ERR_INVALID_ARGUMENT") throw error;
-        throw new CkrError(ckr.PIN_INVALID, error.message);
       } finally {
         applications.lockIfUnused(client);
       }
@@ -67,12 +63,46 @@ export function loginCalls(
       return new Writer().u32(wrong).u32(left).finish();
     }),
 
+    /** The security officer is who has the recovery code. The module keeps it until its C_InitPIN. */
+    "check-code": prepared(parsers["check-code"], async ({ token, code }, { client }) => {
+      assertToken(client, token);
+      const checking = client.checkRecoveryCode(pinText(code));
+      // An identity without a code has no such officer.
+      await invalidArgument(ckr.USER_TYPE_INVALID, checking);
+      return noBody;
+    }),
+
+    "reset-pin": prepared(parsers["reset-pin"], async ({ token, code, newPin }, context) => {
+      const { application, client } = context;
+      assertToken(client, token);
+      const resetting = client.resetPin(pinText(code), newPinText(newPin));
+      (await invalidArgument(ckr.PIN_INVALID, resetting)).fill(0);
+      application.log.info({ token }, "PIN set with the recovery code");
+      return noBody;
+    }),
+
     logout: prepared(parsers.logout, async ({ token }, { application, client }) => {
       if (application.logins.delete(token)) application.log.info({ token }, "logged out");
       applications.lockIfUnused(client);
       return noBody;
     }),
   };
+}
+
+/** What this call says for ERR_INVALID_ARGUMENT. */
+async function invalidArgument<Result>(code: number, work: Promise<Result>): Promise<Result> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!(error instanceof HsmError) || error.code !== "ERR_INVALID_ARGUMENT") throw error;
+    throw new CkrError(code, error.message);
+  }
+}
+
+function newPinText(pin: Uint8Array): string {
+  const text = utf8(pin);
+  if (text === undefined) throw new CkrError(ckr.PIN_INVALID, "new PIN is not UTF-8");
+  return text;
 }
 
 function pinText(pin: Uint8Array): string {

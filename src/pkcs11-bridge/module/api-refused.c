@@ -25,14 +25,6 @@ CK_RV C_InitToken(CK_SLOT_ID slot, CK_UTF8CHAR_PTR pin, CK_ULONG pin_size, CK_UT
   return module_leave_with(session_next(slot, NULL) != NULL ? CKR_SESSION_EXISTS : CKR_TOKEN_WRITE_PROTECTED);
 }
 
-/* Only a security officer may, and there is none: C_Login(CKU_SO) is refused. */
-CK_RV C_InitPIN(CK_SESSION_HANDLE handle, CK_UTF8CHAR_PTR pin, CK_ULONG pin_size)
-{
-  (void)pin;
-  (void)pin_size;
-  return session_or(handle, CKR_USER_NOT_LOGGED_IN);
-}
-
 /* A private key is never extractable; the other objects here are no secret keys. */
 CK_RV C_WrapKey(CK_SESSION_HANDLE handle, CK_MECHANISM_PTR mechanism, CK_OBJECT_HANDLE wrapping, CK_OBJECT_HANDLE key,
                 CK_BYTE_PTR wrapped, CK_ULONG_PTR size)

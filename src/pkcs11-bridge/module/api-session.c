@@ -13,6 +13,8 @@ CK_RV C_OpenSession(CK_SLOT_ID slot, CK_FLAGS flags, CK_VOID_PTR application, CK
   if (result != CKR_OK) return result;
   if (handle == NULL) return module_leave_with(CKR_ARGUMENTS_BAD);
   if ((flags & CKF_SERIAL_SESSION) == 0) return module_leave_with(CKR_SESSION_PARALLEL_NOT_SUPPORTED);
+  bool is_officer = module.tokens[slot].code_size > 0;
+  if (is_officer && (flags & CKF_RW_SESSION) == 0) return module_leave_with(CKR_SESSION_READ_WRITE_SO_EXISTS);
   struct session *session = session_open(slot, (flags & CKF_RW_SESSION) != 0, &result);
   if (session != NULL) *handle = session->handle;
   return module_leave_with(result);
@@ -24,8 +26,9 @@ static bool close_one(struct session *session)
   CK_SLOT_ID slot = session->slot;
   token_drop_owned(&module.tokens[slot], session->handle);
   session_close(session);
-  bool ends_login = module.tokens[slot].logged_in && session_next(slot, NULL) == NULL;
-  if (ends_login) module_forget_login(slot);
+  if (session_next(slot, NULL) != NULL) return false;
+  bool ends_login = module.tokens[slot].logged_in;
+  module_forget_login(slot);
   return ends_login;
 }
 
@@ -67,7 +70,8 @@ CK_RV C_GetSessionInfo(CK_SESSION_HANDLE handle, CK_SESSION_INFO_PTR info)
   bool user = module.tokens[session->slot].logged_in;
   *info = (CK_SESSION_INFO){.slotID = session->slot, .flags = CKF_SERIAL_SESSION};
   if (session->writable) info->flags |= CKF_RW_SESSION;
-  if (session->writable) info->state = user ? CKS_RW_USER_FUNCTIONS : CKS_RW_PUBLIC_SESSION;
+  if (module.tokens[session->slot].code_size > 0) info->state = CKS_RW_SO_FUNCTIONS;
+  else if (session->writable) info->state = user ? CKS_RW_USER_FUNCTIONS : CKS_RW_PUBLIC_SESSION;
   else info->state = user ? CKS_RO_USER_FUNCTIONS : CKS_RO_PUBLIC_SESSION;
   return module_leave_with(CKR_OK);
 }

@@ -88,6 +88,19 @@ void tell_logout(uint64_t generation, const char *label)
   if (result != CKR_OK) pool_close_idle();
 }
 
+/* Whether the state of the slot lets this user log in. Within module_enter(). */
+static CK_RV check_user(CK_SLOT_ID slot, CK_USER_TYPE user)
+{
+  bool is_user = module.tokens[slot].logged_in, is_officer = module.tokens[slot].code_size > 0;
+  if (user == CKU_CONTEXT_SPECIFIC) return CKR_OPERATION_NOT_INITIALIZED;
+  if (user != CKU_USER && user != CKU_SO) return CKR_USER_TYPE_INVALID;
+  if (user == CKU_SO ? is_officer : is_user) return CKR_USER_ALREADY_LOGGED_IN;
+  if (is_user || is_officer) return CKR_USER_ANOTHER_ALREADY_LOGGED_IN;
+  CK_ULONG open, writable;
+  session_count(slot, &open, &writable);
+  return user == CKU_SO && writable < open ? CKR_SESSION_READ_ONLY_EXISTS : CKR_OK;
+}
+
 /* Keeps the ticket, unless another thread has closed the session or logged in meanwhile. */
 static CK_RV accept_login(uint64_t generation, CK_SESSION_HANDLE handle, CK_SLOT_ID slot, struct reader *body)
 {
@@ -95,7 +108,8 @@ static CK_RV accept_login(uint64_t generation, CK_SESSION_HANDLE handle, CK_SLOT
   if (!reader_done(body) || ticket.size != TICKET_SIZE) return rpc_malformed();
   CK_RV result = module_enter_again(generation);
   if (result != CKR_OK) return result;
-  if (module.tokens[slot].logged_in) return module_leave_with(CKR_USER_ALREADY_LOGGED_IN);
+  result = check_user(slot, CKU_USER);
+  if (result != CKR_OK) return module_leave_with(result);
   if (session_find(handle) == NULL) {
     char label[CONFIG_LABEL_MAX + 1];
     memcpy(label, module.config.tokens[slot], sizeof label);
@@ -108,6 +122,20 @@ static CK_RV accept_login(uint64_t generation, CK_SESSION_HANDLE handle, CK_SLOT
   return module_leave_with(CKR_OK);
 }
 
+/* The security officer's, who is whoever has the recovery code: it is kept for C_InitPIN. */
+static CK_RV accept_officer(uint64_t generation, CK_SESSION_HANDLE handle, const uint8_t *code, size_t size)
+{
+  CK_RV result = module_enter_again(generation);
+  if (result != CKR_OK) return result;
+  const struct session *session = session_find(handle);
+  if (session == NULL) return module_leave_with(CKR_SESSION_CLOSED);
+  result = check_user(session->slot, CKU_SO);
+  if (result != CKR_OK) return module_leave_with(result);
+  memcpy(secret_code(session->slot), code, size);
+  module.tokens[session->slot].code_size = size;
+  return module_leave_with(CKR_OK);
+}
+
 /* C_Login, section 5.6. */
 CK_RV C_Login(CK_SESSION_HANDLE handle, CK_USER_TYPE user, CK_UTF8CHAR_PTR pin, CK_ULONG pin_size)
 {
@@ -115,25 +143,28 @@ CK_RV C_Login(CK_SESSION_HANDLE handle, CK_USER_TYPE user, CK_UTF8CHAR_PTR pin, 
   CK_RV result = module_enter_session(handle, &session);
   if (result != CKR_OK) return result;
   CK_SLOT_ID slot = session->slot;
-  if (user == CKU_CONTEXT_SPECIFIC) return module_leave_with(CKR_OPERATION_NOT_INITIALIZED);
-  if (user != CKU_USER) return module_leave_with(CKR_USER_TYPE_INVALID);
+  result = check_user(slot, user);
+  if (result != CKR_OK) return module_leave_with(result);
   if (pin == NULL) return module_leave_with(CKR_ARGUMENTS_BAD);
-  if (module.tokens[slot].logged_in) return module_leave_with(CKR_USER_ALREADY_LOGGED_IN);
-  if (pin_size < 1 || pin_size > PIN_MAX) return module_leave_with(CKR_PIN_LEN_RANGE);
+  if (pin_size < 1 || pin_size > (user == CKU_SO ? CODE_MAX : PIN_MAX)) return module_leave_with(CKR_PIN_LEN_RANGE);
 
   uint64_t generation = module.generation;
   uint8_t buffer[4 + CONFIG_LABEL_MAX + PIN_MAX];
   struct writer body = writer_over(buffer, sizeof buffer);
   write_text(&body, module.config.tokens[slot]);
   write_bytes(&body, pin, pin_size);
-  struct call call = {.op = OP_LOGIN, .body = &body, .timeout_ms = module.config.timeout_ms};
+  enum op op = user == CKU_SO ? OP_CHECK_CODE : OP_LOGIN;
+  struct call call = {.op = op, .body = &body, .timeout_ms = module.config.timeout_ms};
   module_leave();
 
   struct reply reply;
   result = rpc_call(generation, &call, &reply);
   explicit_bzero(buffer, sizeof buffer);
   module_forget_pin_flags(generation);
-  if (result == CKR_OK) result = accept_login(generation, handle, slot, &reply.body);
+  if (result == CKR_OK) {
+    result = user == CKU_SO ? accept_officer(generation, handle, pin, pin_size)
+                            : accept_login(generation, handle, slot, &reply.body);
+  }
   reply_free(&reply);
   return result;
 }
@@ -145,12 +176,14 @@ CK_RV C_Logout(CK_SESSION_HANDLE handle)
   CK_RV result = module_enter_session(handle, &session);
   if (result != CKR_OK) return result;
   CK_SLOT_ID slot = session->slot;
-  if (!module.tokens[slot].logged_in) return module_leave_with(CKR_USER_NOT_LOGGED_IN);
+  bool is_user = module.tokens[slot].logged_in;
+  if (!is_user && module.tokens[slot].code_size == 0) return module_leave_with(CKR_USER_NOT_LOGGED_IN);
   uint64_t generation = module.generation;
   char label[CONFIG_LABEL_MAX + 1];
   memcpy(label, module.config.tokens[slot], sizeof label);
   module_forget_login(slot);
   module_leave();
-  tell_logout(generation, label);
+  /* Of the officer no daemon knows. */
+  if (is_user) tell_logout(generation, label);
   return CKR_OK;
 }

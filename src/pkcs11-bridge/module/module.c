@@ -138,5 +138,7 @@ void module_forget_pin_flags(uint64_t generation)
 void module_forget_login(CK_SLOT_ID slot)
 {
   module.tokens[slot].logged_in = false;
+  module.tokens[slot].code_size = 0;
   explicit_bzero(secret_ticket(slot), TICKET_SIZE);
+  explicit_bzero(secret_code(slot), CODE_MAX);
 }

@@ -36,7 +36,7 @@ CK_RV module_leave_with(CK_RV result);
 
 /* A PIN was tried: what is known of wrong ones is out of date. Not within module_enter(). */
 void module_forget_pin_flags(uint64_t generation);
-/* Ends the login of a slot and erases its ticket. Within module_enter(). */
+/* Ends the login of a slot, whoever's it is, and erases its secrets. Within module_enter(). */
 void module_forget_login(CK_SLOT_ID slot);
 
 #endif

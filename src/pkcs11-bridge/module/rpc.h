@@ -21,6 +21,8 @@ enum op {
   OP_SET_PIN = 13,
   OP_NOTE = 14,
   OP_PIN_STATE = 15,
+  OP_CHECK_CODE = 16,
+  OP_RESET_PIN = 17,
   OP_COUNT
 };
 

@@ -5,26 +5,28 @@
 
 #include "config.h"
 
-enum { PAGE_SIZE = CONFIG_TOKENS_MAX * TICKET_SIZE };
+enum { TICKETS_SIZE = CONFIG_TOKENS_MAX * TICKET_SIZE, AREA_SIZE = TICKETS_SIZE + CONFIG_TOKENS_MAX * CODE_MAX };
 
-static uint8_t *page;
+static uint8_t *area;
 
 bool secret_open(void)
 {
-  if (page != NULL) return true;
-  void *memory = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (area != NULL) return true;
+  void *memory = mmap(NULL, AREA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return false;
   /* Best effort, all three: a small RLIMIT_MEMLOCK must not stop a name server from signing. */
-  (void)mlock(memory, PAGE_SIZE);
-  (void)madvise(memory, PAGE_SIZE, MADV_DONTDUMP);
-  (void)madvise(memory, PAGE_SIZE, MADV_WIPEONFORK);
-  page = memory;
+  (void)mlock(memory, AREA_SIZE);
+  (void)madvise(memory, AREA_SIZE, MADV_DONTDUMP);
+  (void)madvise(memory, AREA_SIZE, MADV_WIPEONFORK);
+  area = memory;
   return true;
 }
 
-uint8_t *secret_ticket(size_t slot) { return page + slot * TICKET_SIZE; }
+uint8_t *secret_ticket(size_t slot) { return area + slot * TICKET_SIZE; }
+
+uint8_t *secret_code(size_t slot) { return area + TICKETS_SIZE + slot * CODE_MAX; }
 
 void secret_wipe(void)
 {
-  if (page != NULL) explicit_bzero(page, PAGE_SIZE);
+  if (area != NULL) explicit_bzero(area, AREA_SIZE);
 }

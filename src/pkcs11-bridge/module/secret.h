@@ -1,4 +1,4 @@
-/* One page of memory for resume tickets: locked, not dumped, zero in a forked child. */
+/* Memory for resume tickets and recovery codes: locked, not dumped, zero in a forked child. */
 #ifndef THSM_SECRET_H
 #define THSM_SECRET_H
 
@@ -6,13 +6,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { TICKET_SIZE = 32 };
+enum { TICKET_SIZE = 32, CODE_MAX = 64 };
 
-/* Maps the page once in the life of the process. False when there is no memory. */
+/* Maps it once in the life of the process. False when there is no memory. */
 bool secret_open(void);
 /* The ticket's place for a slot, 0…CONFIG_TOKENS_MAX−1. */
 uint8_t *secret_ticket(size_t slot);
-/* Erases every ticket. Safe in a forked child and before secret_open(). */
+/* The same for a recovery code of at most CODE_MAX bytes. */
+uint8_t *secret_code(size_t slot);
+/* Erases every secret. Safe in a forked child and before secret_open(). */
 void secret_wipe(void);
 
 #endif

@@ -18,6 +18,7 @@ struct object_list {
 
 struct token {
   bool logged_in;
+  size_t code_size; /* of the recovery code: not 0 while the security officer is logged in */
   bool loaded; /* `keys` holds what the daemon said at `revision` */
   uint8_t revision[REVISION_SIZE];
   struct object_list keys;

@@ -24,6 +24,8 @@ export const opNames = [
   "set-pin",
   "note",
   "pin-state",
+  "check-code",
+  "reset-pin",
 ] as const;
 export type OpName = (typeof opNames)[number];
 
@@ -89,6 +91,12 @@ export interface Requests {
   };
   readonly note: { readonly token: string; readonly what: number };
   readonly "pin-state": { readonly token: string };
+  readonly "check-code": { readonly token: string; readonly code: Uint8Array };
+  readonly "reset-pin": {
+    readonly token: string;
+    readonly code: Uint8Array;
+    readonly newPin: Uint8Array;
+  };
   readonly encrypt: {
     readonly modulus: Uint8Array;
     readonly publicExponent: Uint8Array;
@@ -152,6 +160,12 @@ export const parsers: Parsers = {
   }),
   note: (reader) => ({ token: reader.text(), what: reader.u8() }),
   "pin-state": (reader) => ({ token: reader.text() }),
+  "check-code": (reader) => ({ token: reader.text(), code: reader.bytes() }),
+  "reset-pin": (reader) => ({
+    token: reader.text(),
+    code: reader.bytes(),
+    newPin: reader.bytes(),
+  }),
   encrypt: (reader) => ({
     modulus: reader.bytes(),
     publicExponent: reader.bytes(),

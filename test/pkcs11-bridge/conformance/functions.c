@@ -40,7 +40,7 @@ enum { NO_KEY = 4711 };
   F(C_GetSessionInfo, SESSION, (h, NULL), (h, &info.session), CKR_ARGUMENTS_BAD, CKR_OK)                            \
   F(C_GetOperationState, SESSION, (h, NULL, NULL), (h, bytes, (ROOM, &size)), CKR_FUNCTION_NOT_SUPPORTED, CKR_FUNCTION_NOT_SUPPORTED) \
   F(C_SetOperationState, SESSION, (h, NULL, 1, 0, 0), (h, bytes, 1, 0, 0), CKR_FUNCTION_NOT_SUPPORTED, CKR_FUNCTION_NOT_SUPPORTED) \
-  F(C_Login, SESSION, (h, CKU_USER, NULL, 4), (h, CKU_SO, bytes, 4), CKR_ARGUMENTS_BAD, CKR_USER_TYPE_INVALID)      \
+  F(C_Login, SESSION, (h, CKU_USER, NULL, 4), (h, CKU_SO, bytes, 4), CKR_ARGUMENTS_BAD, CKR_PIN_INCORRECT)          \
   F(C_Logout, SESSION, (h), (h), CKR_USER_NOT_LOGGED_IN, CKR_USER_NOT_LOGGED_IN)                                    \
   F(C_CreateObject, SESSION, (h, NULL, 1, NULL), (h, NULL, 0, &first), CKR_ARGUMENTS_BAD, CKR_ARGUMENTS_BAD)        \
   F(C_CopyObject, SESSION, (h, NO_KEY, NULL, 1, NULL), (h, NO_KEY, NULL, 0, &first), CKR_OBJECT_HANDLE_INVALID, CKR_OBJECT_HANDLE_INVALID) \

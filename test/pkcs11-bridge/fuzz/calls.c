@@ -78,7 +78,7 @@ static void step(struct life *life, const uint8_t *at)
   case 0: keep(life->sessions, &life->opened, C_OpenSession(choice % 3, CKF_SERIAL_SESSION | (size8 & 2), NULL, NULL, &handle), handle); break;
   case 1: (void)C_CloseSession(h); break;
   case 2: if (choice == 1) (void)C_CloseAllSessions(size8 % 2); break;
-  case 3: (void)C_Login(h, CKU_USER, in, size8); break;
+  case 3: (void)C_Login(h, choice % 4 == 3 ? CKU_SO : CKU_USER, in, size8); break;
   case 4: (void)C_Logout(h); break;
   case 5: (void)C_FindObjectsInit(h, template, count); break;
   case 6: (void)C_FindObjects(h, life->objects, choice % (HANDLES + 1), &count); break;
@@ -117,6 +117,7 @@ static void step(struct life *life, const uint8_t *at)
   case 36: (void)C_InitToken(choice % 3, in, size, in); break;
   case 37: (void)C_GetSessionInfo(h, (CK_SESSION_INFO *)(void *)out); break;
   case 38: if (C_Finalize(NULL) != CKR_OK || C_Initialize(NULL) != CKR_OK) __builtin_trap(); break;
+  case 39: (void)C_InitPIN(h, in, size8); break;
   default: general(at[0], choice);
   }
 }
