@@ -101,7 +101,7 @@ static CK_RV check_user(CK_SLOT_ID slot, CK_USER_TYPE user)
   return user == CKU_SO && writable < open ? CKR_SESSION_READ_ONLY_EXISTS : CKR_OK;
 }
 
-/* Keeps the ticket, unless another thread has closed the session or logged in meanwhile. */
+/* Keeps the ticket, unless another thread has closed the session or logged somebody in meanwhile. */
 static CK_RV accept_login(uint64_t generation, CK_SESSION_HANDLE handle, CK_SLOT_ID slot, struct reader *body)
 {
   struct bytes ticket = read_bytes(body);
@@ -109,13 +109,14 @@ static CK_RV accept_login(uint64_t generation, CK_SESSION_HANDLE handle, CK_SLOT
   CK_RV result = module_enter_again(generation);
   if (result != CKR_OK) return result;
   result = check_user(slot, CKU_USER);
-  if (result != CKR_OK) return module_leave_with(result);
-  if (session_find(handle) == NULL) {
+  if (result == CKR_USER_ALREADY_LOGGED_IN) return module_leave_with(result);
+  if (session_find(handle) == NULL) result = CKR_SESSION_CLOSED;
+  if (result != CKR_OK) {
     char label[CONFIG_LABEL_MAX + 1];
     memcpy(label, module.config.tokens[slot], sizeof label);
     module_leave();
     tell_logout(generation, label);
-    return CKR_SESSION_CLOSED;
+    return result;
   }
   memcpy(secret_ticket(slot), ticket.data, TICKET_SIZE);
   module.tokens[slot].logged_in = true;
