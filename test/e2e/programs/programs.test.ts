@@ -351,8 +351,37 @@ UsePAM no
         await machine.run("sh", ["-c", "kill -9 $(cat /run/opendnssec/*.pid)"]);
       }
     });
-    // A key of 4096 bits takes minutes.
+    // A signature that waits in vain takes its half minute, a key of 4096 bits minutes.
     if (process.env["SLOW"] === "1") {
+      it("gives a zone up soon while the cluster is gone, and ends its signer on a SIGTERM", async () => {
+        const pidFile = "/run/opendnssec/signerd.pid";
+        const lives = async (): Promise<boolean> =>
+          (await machine.run("sh", ["-c", `kill -0 $(cat ${pidFile})`])).code === 0;
+        const isIdle = async (): Promise<boolean> =>
+          (await machine.run("ods-signer", ["queue"])).text.includes("will [sign] zone");
+        await machine.succeed("ods-signerd", []);
+        await until("the signer knows its zone", isIdle, 120_000);
+        // Three hundred names, each with records of its own: they cannot wait one after the other.
+        const names = 'for i in $(seq 300); do echo "h$i A 192.0.2.3"; done';
+        const zone = "/var/lib/opendnssec/unsigned/example.com";
+        await machine.succeed("sh", [
+          "-c",
+          `sed -i 's/ 1 3600/ 2 3600/' ${zone}; (${names}) >>${zone}`,
+        ]);
+        const nats = (await cluster.processes.find("nats")) ?? expect.fail("no nats-server");
+        process.kill(nats, "SIGSTOP");
+        try {
+          // Not only what it has no signatures of. Neither answers while the signer waits.
+          await machine.run("timeout", ["10", "ods-signer", "clear", "example.com"]);
+          await machine.run("timeout", ["10", "ods-signer", "sign", "example.com"]);
+          await until("the zone is given up", isIdle, 120_000);
+          await machine.succeed("sh", ["-c", `kill -TERM $(cat ${pidFile})`]);
+          await until("the signer has ended", async () => !(await lives()), 30_000);
+        } finally {
+          process.kill(nats, "SIGCONT");
+          await machine.run("sh", ["-c", "kill -9 $(cat /run/opendnssec/*.pid)"]);
+        }
+      });
       table.row("OpenDNSSEC", opendnssec, "ods-hsmutil test", async () => {
         const { text } = await guide("opendnssec").attempt("The test of ods-hsmutil");
         for (const bits of [1024, 2048, 4096]) {
