@@ -152,7 +152,12 @@ int main(int count, char **arguments)
   require(get_list(&p11), "C_GetFunctionList");
   require(p11->C_Initialize(NULL), "C_Initialize");
   CK_SESSION_HANDLE session = open_session();
-  require(p11->C_Login(session, CKU_USER, pin, strlen(arguments[2])), "C_Login");
+  /* A busy machine may take longer for a PIN than this test lets a call wait. */
+  CK_RV logged_in = CKR_DEVICE_ERROR;
+  for (int i = 0; i < 20 && logged_in == CKR_DEVICE_ERROR; i++) {
+    logged_in = p11->C_Login(session, CKU_USER, pin, strlen(arguments[2]));
+  }
+  require(logged_in, "C_Login");
   CK_OBJECT_HANDLE signer = find(session, CKA_SIGN), verifier = find(session, CKA_VERIFY);
   CK_OBJECT_HANDLE opener = find(session, CKA_DECRYPT), sealer = find(session, CKA_ENCRYPT);
   puts("ready");

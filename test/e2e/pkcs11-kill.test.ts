@@ -154,6 +154,8 @@ describe("programs above the PKCS#11 module", function () {
       const child = cluster.adopt(spawn(program, [cluster.module, cluster.pin], { env }));
       const said: string[] = [];
       child.stdout.setEncoding("utf8").on("data", (more: string) => said.push(more));
+      const complaints: string[] = [];
+      child.stderr.setEncoding("utf8").on("data", (more: string) => complaints.push(more));
       const ended = once(child, "close");
       await until("it is ready", () => said.length > 0 || child.exitCode !== null);
       const pid = (await cluster.processes.find(away)) ?? 0;
@@ -161,7 +163,7 @@ describe("programs above the PKCS#11 module", function () {
       child.stdin.end("\n");
       const [code] = (await ended) as [number | null];
       process.kill(pid, "SIGCONT");
-      expect(code, said.join("")).to.equal(0);
+      expect(code, complaints.join("") + said.join("")).to.equal(0);
       const lines = said.join("").trim().split("\n").slice(1);
       const called = lines.map((line) => /^(.*) (0x[0-9a-f]+) (\d+)$/.exec(line) ?? []);
       expect(called.map(([, name]) => name)).to.include.members([...deadlines.keys()]);
