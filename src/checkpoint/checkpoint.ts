@@ -78,6 +78,8 @@ export function signCheckpoint(text: string, noteKey: NoteKey, key: IdentityKey)
 /** Whether one of the note's lines is by this key, and right. */
 export function isSignedBy({ text, signatures }: Note, key: NoteKey): boolean {
   const keyHash = noteKeyHash(key);
+  const own = signatures.filter((one) => one.name === key.name && one.keyHash === keyHash);
+  if (own.length === 0) return false;
   const bytes = Buffer.from(text, "utf8");
   const der =
     key.type === "ed25519"
@@ -85,12 +87,7 @@ export function isSignedBy({ text, signatures }: Note, key: NoteKey): boolean {
       : Buffer.from(key.publicKey);
   const publicKey = createPublicKey({ key: der, format: "der", type: "spki" });
   const algorithm = key.type === "ed25519" ? null : "sha256";
-  return signatures.some(
-    (one) =>
-      one.name === key.name &&
-      one.keyHash === keyHash &&
-      verify(algorithm, bytes, publicKey, one.signature),
-  );
+  return own.some(({ signature }) => verify(algorithm, bytes, publicKey, signature));
 }
 
 // RFC 8410: the fixed DER that stands before a raw Ed25519 key.

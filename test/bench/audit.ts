@@ -1,7 +1,8 @@
 /**
  * @module `npm run bench:audit`: what an audit costs beside the arithmetic that it cannot do without. Makes
  * histories of requests with 1 and with 16 inputs, 2048 bits, 3 of 5, and audits each in processes of its own.
- * Writes bench/results-audit.json. `BENCH_SIGNATURES=20000` says how long the histories are.
+ * Writes bench/results-audit.json. `BENCH_SIGNATURES=20000` says how long the histories are. `SLOW=1` then shows how
+ * memory grows over histories of 200,000 (`BENCH_MEMORY_SIGNATURES`), whose signatures are not made again.
  */
 import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -10,6 +11,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { arithmeticSeconds } from "./audit-arithmetic.js";
+import { memoryTable, type MemoryRow } from "./audit-memory.js";
 import type { AuditRun, AuditRunOptions } from "./audit-run.js";
 import { writeLongHistory } from "./long-history.js";
 import { auditedKey } from "./audited-key.js";
@@ -27,65 +29,99 @@ interface Row {
   readonly ratio: number;
   /** Of one thread to all cores. */
   readonly scaling: number;
+  /** The same of as many audits on a thread each at once, which share nothing: what the machine has to give. */
+  readonly machineScaling: number;
   readonly notRecombinedPerSecond: number;
-  /** What a signature more adds to the peak of resident memory. */
-  readonly bytesPerSignature: number;
 }
 
 const runFile = promisify(execFile);
 const signatures = Number(process.env["BENCH_SIGNATURES"] ?? 20_000);
-/** A history so much shorter shows how memory grows. */
-const shorter = 4;
+const memorySignatures = Number(process.env["BENCH_MEMORY_SIGNATURES"] ?? 200_000);
 const cores = availableParallelism();
 
 const rows: Row[] = [];
-for (const batch of [1, 16]) rows.push(await measure(batch));
+for (const batch of [1, 16]) {
+  rows.push(
+    await withHistory(signatures, batch, (directory, count) => measure(directory, count, batch)),
+  );
+}
 process.stdout.write(`${table(rows)}\n`);
+const memory: MemoryRow[] = [];
+if (process.env["SLOW"] === "1") {
+  for (const batch of [1, 16]) {
+    memory.push(
+      ...(await withHistory(memorySignatures, batch, (directory, count) =>
+        grow(directory, count, batch),
+      )),
+    );
+  }
+  process.stdout.write(`\n${memoryTable(memory)}\n`);
+}
 await mkdir("bench", { recursive: true });
 const machine = { cores, processor: cpus()[0]?.model ?? "", node: process.version };
-await writeFile("bench/results-audit.json", `${JSON.stringify({ machine, rows }, null, 2)}\n`);
+await writeFile(
+  "bench/results-audit.json",
+  `${JSON.stringify({ machine, rows, memory }, null, 2)}\n`,
+);
 
-async function measure(batch: number): Promise<Row> {
-  const root = await mkdtemp(join(tmpdir(), "thsm-bench-audit-"));
+async function withHistory<T>(
+  wanted: number,
+  batch: number,
+  use: (directory: string, count: number) => Promise<T>,
+): Promise<T> {
+  const directory = await mkdtemp(join(tmpdir(), "thsm-bench-audit-"));
   try {
-    const [directory, short] = [join(root, "long"), join(root, "short")];
     // Whole requests.
-    const count = Math.max(shorter, Math.floor(signatures / batch)) * batch;
-    const shortCount = Math.floor(count / batch / shorter) * batch;
+    const count = Math.max(1, Math.floor(wanted / batch)) * batch;
     note(`writing a history of ${count} signatures, ${batch} a request`);
     writeLongHistory({ ...auditedKey, directory, signatures: count, batch });
-    writeLongHistory({ ...auditedKey, directory: short, signatures: shortCount, batch });
-    note("the arithmetic alone");
-    const least = await arithmeticSeconds(directory, count);
-    note(
-      "audits: one thread, a shorter history, all cores, without recombination, with a bookmark",
-    );
-    const oneThread = await audit({ directory, threads: 1, recombine: true });
-    const less = await audit({ directory: short, threads: 1, recombine: true });
-    const allCores = await audit({ directory, threads: cores, recombine: true });
-    const notRecombined = await audit({ directory, threads: 1, recombine: false });
-    const again = await audit({ directory, threads: 1, recombine: true, isAgain: true });
-    return {
-      inputsPerRequest: batch,
-      signatures: count,
-      arithmeticSeconds: least,
-      oneThread,
-      allCores,
-      notRecombined,
-      again,
-      ratio: oneThread.seconds / least,
-      scaling: oneThread.seconds / allCores.seconds,
-      notRecombinedPerSecond: count / notRecombined.seconds,
-      bytesPerSignature: (oneThread.peakBytes - less.peakBytes) / (count - shortCount),
-    };
+    return await use(directory, count);
   } finally {
-    await rm(root, { recursive: true, force: true });
+    await rm(directory, { recursive: true, force: true });
   }
 }
 
-async function audit(options: AuditRunOptions): Promise<AuditRun> {
+async function measure(directory: string, count: number, batch: number): Promise<Row> {
+  note("the arithmetic alone");
+  const least = await arithmeticSeconds(directory, count);
+  note("audits: one thread, all cores, several at once, without recombination, with a bookmark");
+  const oneThread = await audit({ directory, threads: 1, recombine: true });
+  const allCores = await audit({ directory, threads: cores, recombine: true });
+  const apart = await Promise.all(
+    Array.from({ length: cores }, () => audit({ directory, threads: 1, recombine: true })),
+  );
+  const notRecombined = await audit({ directory, threads: 1, recombine: false });
+  const again = await audit({ directory, threads: 1, recombine: true, isAgain: true });
+  return {
+    inputsPerRequest: batch,
+    signatures: count,
+    arithmeticSeconds: least,
+    oneThread,
+    allCores,
+    notRecombined,
+    again,
+    ratio: oneThread.seconds / least,
+    scaling: oneThread.seconds / allCores.seconds,
+    machineScaling: apart.reduce((sum, { seconds }) => sum + oneThread.seconds / seconds, 0),
+    notRecombinedPerSecond: count / notRecombined.seconds,
+  };
+}
+
+async function grow(directory: string, count: number, batch: number): Promise<MemoryRow[]> {
+  const grown: MemoryRow[] = [];
+  for (const threads of [1, cores]) {
+    note(`memory: ${threads} threads, as it comes and with forced collections`);
+    const options = { directory, threads, recombine: false, samples: 40 };
+    const plain = await audit(options);
+    const collected = await audit(options, "--expose-gc");
+    grown.push({ inputsPerRequest: batch, signatures: count, threads, plain, collected });
+  }
+  return grown;
+}
+
+async function audit(options: AuditRunOptions, ...flags: string[]): Promise<AuditRun> {
   const file = fileURLToPath(new URL("audit-run.js", import.meta.url));
-  const { stdout } = await runFile(process.execPath, [file, JSON.stringify(options)]);
+  const { stdout } = await runFile(process.execPath, [...flags, file, JSON.stringify(options)]);
   const result = JSON.parse(stdout) as AuditRun;
   if (result.findings > 0) throw new Error(`an honest history has ${result.findings} findings`);
   return result;
@@ -93,7 +129,7 @@ async function audit(options: AuditRunOptions): Promise<AuditRun> {
 
 function table(measured: readonly Row[]): string {
   const head =
-    "| inputs a request | signatures | arithmetic s | audit s, 1 thread | ratio (≤ 1.5) | audit s, all cores | scaling (≥ 1.7 on two) | sig/s a core, not recombined (≥ 3000 at 16) | bookmarked, of a whole audit | peak MiB, 1 thread | all cores | bytes a signature more |";
+    "| inputs a request | signatures | arithmetic s | audit s, 1 thread | ratio (≤ 1.5) | audit s, all cores | scaling (≥ 1.7 on two) | of separate audits | main thread busy | sig/s a core, not recombined (≥ 3000 at 16) | bookmarked, of a whole audit | peak MiB, 1 thread | all cores |";
   const rule = head.replaceAll(/[^|]/g, "-");
   const mebibytes = ({ peakBytes }: AuditRun): string => (peakBytes / 2 ** 20).toFixed(0);
   const lines = measured.map((row) => {
@@ -105,11 +141,12 @@ function table(measured: readonly Row[]): string {
       row.ratio.toFixed(2),
       row.allCores.seconds.toFixed(2),
       row.scaling.toFixed(2),
+      row.machineScaling.toFixed(2),
+      `${((100 * row.allCores.mainThreadSeconds) / row.allCores.seconds).toFixed(0)} %`,
       row.notRecombinedPerSecond.toFixed(0),
       (row.again.seconds / row.oneThread.seconds).toFixed(2),
       mebibytes(row.oneThread),
       mebibytes(row.allCores),
-      row.bytesPerSignature.toFixed(0),
     ];
     return `| ${cells.join(" | ")} |`;
   });

@@ -5,6 +5,15 @@
  */
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import {
+  checkpointText,
+  leafOfMessage,
+  nodeNoteKey,
+  originOf,
+  signCheckpoint,
+} from "../../src/checkpoint/checkpoint.js";
+import { GrowingTree } from "../../src/checkpoint/merkle.js";
+import { formatNote } from "../../src/checkpoint/note.js";
 import { byStream, keptStreams, type KeptStream } from "../../src/client/audit/sources.js";
 import { formatEntry } from "../../src/client/audit/ndjson.js";
 import { assembleMessage } from "../../src/streams/envelope.js";
@@ -12,6 +21,8 @@ import { SignRequest } from "../../src/streams/requests.js";
 import { HistoryBuilder, type HistoryOptions, type Stored } from "../client/audit/history.js";
 
 const distinctDigests = 256;
+/** All nodes sign a checkpoint after so many requests. */
+const requestsPerCheckpoint = 100;
 const flushBytes = 1 << 20;
 
 export interface LongHistoryOptions extends HistoryOptions {
@@ -37,6 +48,7 @@ export function writeLongHistory(options: LongHistoryOptions): LongHistory {
     const first = (done / batch) % parties.length;
     const asked = [...parties, ...parties].slice(first, first + threshold);
     history.signed(session, { inputs, parties: asked });
+    if ((done / batch) % requestsPerCheckpoint === 0) history.checkpoint();
   }
   history.closeSession(session);
   history.close();
@@ -50,6 +62,7 @@ export class LongHistory extends HistoryBuilder {
   readonly #pendingBytes = byStream(() => 0);
   readonly #counts = byStream(() => 0);
   readonly #known = new Map<string, string>();
+  readonly #tree = new GrowingTree();
 
   constructor({ directory, ...options }: LongHistoryOptions) {
     super(options);
@@ -62,6 +75,7 @@ export class LongHistory extends HistoryBuilder {
     const message = assembleMessage(stream, subject, payload, signature);
     const line = formatEntry({ seq: rest.seq, message: { ...message, ...rest } });
     this.#counts[stream] = rest.seq;
+    if (stream === "THSM_REQ") this.#tree.append(leafOfMessage(message.hash));
     this.#pending[stream].push(line);
     this.#pendingBytes[stream] += line.length;
     if (this.#pendingBytes[stream] >= flushBytes) this.#flush(stream);
@@ -77,6 +91,20 @@ export class LongHistory extends HistoryBuilder {
     return body.inputs.map((input) =>
       this.#once(input, () => super.signatures(withInput(body, input), quorum)),
     );
+  }
+
+  /** Every node's, over all requests. */
+  checkpoint(): void {
+    const { name } = this.cluster;
+    const { size } = this.#tree;
+    const text = checkpointText({ origin: originOf(name), size, root: this.#tree.root() });
+    for (const node of this.nodes) {
+      const key = this.identity(node);
+      const line = signCheckpoint(text, nodeNoteKey(name, node, key.publicKey), key);
+      const note = formatNote({ text, signatures: [line] });
+      const body = { version: 1, type: "checkpoint", node, size, note, time: this.time() };
+      this.storeChained(node, "THSM_AUDIT", { kind: "node-checkpoint", node }, body);
+    }
   }
 
   close(): void {

@@ -9,20 +9,21 @@ import { Blames } from "./blames.js";
 import type { AuditOptions } from "./audit-options.js";
 import type { AuditItem, AuditSummary, ChainHead, VerifyProgress } from "./audit-items.js";
 import { TokenObjects } from "../../streams/token-objects.js";
-import { admit, type Admitted, type ChainOwner, type Opened } from "./admit.js";
-import { Chain } from "./chain.js";
+import { admit, type Admitted, type Opened } from "./admit.js";
+import { Chains } from "./chains.js";
 import { CheckpointCheck } from "./checkpoints.js";
-import { isAbsence, toFinding, type FindingCode, type FindingFacts } from "./findings.js";
+import type { Report } from "./findings.js";
 import { KeyHistory } from "./key-history.js";
 import { Positions, type Mark } from "./positions.js";
 import type { Verdict } from "./recombine.js";
 import type { SigningJob } from "./signing-job.js";
-import { isInScope, isSigningInScope } from "./scope.js";
+import { isSigningInScope } from "./scope.js";
 import { SequenceCheck } from "./sequence.js";
 import { Sessions } from "./sessions.js";
 import type { Signing } from "./signing.js";
 import { Signings } from "./signings.js";
 import { byStream, keptStreams, type HistoryBounds, type KeptStream } from "./sources.js";
+import { Told } from "./told.js";
 import { isSigned, jobOf, tellSigning } from "./verdict.js";
 
 const defaultHeldInputs = 4000;
@@ -35,8 +36,8 @@ export class Audit {
   readonly #started = performance.now();
   readonly #sequences: Readonly<Record<KeptStream, SequenceCheck>>;
   readonly #messages: Record<KeptStream, number> = byStream(() => 0);
-  readonly #chains = new Map<string, { owner: ChainOwner; chain: Chain }>();
-  readonly #chainHeads: ChainHead[] = [];
+  readonly #chains: Chains;
+  #chainHeads: readonly ChainHead[] = [];
   readonly #keys: KeyHistory;
   readonly #objects: TokenObjects;
   readonly #sessions: Sessions;
@@ -45,62 +46,44 @@ export class Audit {
   readonly #checkpoints: CheckpointCheck;
   /** Test signatures that verify: request id → key. */
   readonly #tested = new Map<string, string>();
-  #items: AuditItem[] = [];
+  readonly #told: Told;
+  readonly #report: Report;
   #settled: Signing[] = [];
-  readonly #byCode = new Map<FindingCode, number>();
-  readonly #totals = { finding: 0, note: 0 };
   #requests = 0;
   #results = 0;
   #valid = 0;
   #recombined = 0;
   #repeats = 0;
-  #inFlight = 0;
-  #outOfScope = 0;
   #notVerified = 0;
   #verifiedBefore = 0;
-  #reports = 0;
   readonly #positions: Positions | undefined;
   readonly #again: Record<KeptStream, number[]> = byStream(() => []);
 
   constructor(cluster: Cluster, bounds: HistoryBounds, options: AuditOptions) {
     this.#bounds = bounds;
     this.#options = options;
+    this.#told = new Told(bounds, options.scope);
+    const { report } = this.#told;
+    this.#report = report;
     const isMarked = options.bookmark !== undefined || options.onMark !== undefined;
-    this.#positions = isMarked ? new Positions(options.bookmark, this.report) : undefined;
+    this.#positions = isMarked ? new Positions(options.bookmark, report) : undefined;
     const sequence = (stream: KeptStream): SequenceCheck =>
-      new SequenceCheck(stream, bounds[stream], this.report);
+      new SequenceCheck(stream, bounds[stream], report);
     this.#sequences = byStream(sequence);
-    this.#keys = new KeyHistory(cluster, this.report);
+    this.#keys = new KeyHistory(cluster, report);
     this.#objects = new TokenObjects(cluster);
-    this.#sessions = new Sessions(this.report);
-    this.#blames = new Blames(cluster, this.report);
-    this.#checkpoints = new CheckpointCheck(cluster, this.#keys, this.report);
+    this.#chains = new Chains(report);
+    this.#sessions = new Sessions(report);
+    this.#blames = new Blames(cluster, report);
+    this.#checkpoints = new CheckpointCheck(cluster, this.#keys, options.checkpoints ?? [], report);
     this.#signings = new Signings({
       keys: this.#keys,
-      report: this.report,
+      report,
       heldInputs: options.heldInputs ?? defaultHeldInputs,
       openInputs: options.openInputs ?? defaultOpenInputs,
       onSettled: (signing) => this.#settled.push(signing),
     });
   }
-
-  readonly report = (facts: FindingFacts): void => {
-    const { code, stream, seq } = facts;
-    this.#reports++;
-    const bounds = stream === "THSM_DEAL" ? undefined : this.#bounds[stream];
-    if (isAbsence(code) && (seq[0] ?? 0) > (bounds?.settled ?? 0)) {
-      this.#inFlight++;
-      return;
-    }
-    if (!isInScope(this.#options.scope, facts)) {
-      this.#outOfScope++;
-      return;
-    }
-    const finding = toFinding(facts);
-    this.#byCode.set(code, (this.#byCode.get(code) ?? 0) + 1);
-    this.#totals[finding.severity]++;
-    this.#items.push({ type: "finding", finding });
-  };
 
   get seen(): number {
     return keptStreams.reduce((sum, stream) => sum + this.#messages[stream], 0);
@@ -113,9 +96,7 @@ export class Audit {
 
   /** What there is to tell since the last call. */
   takeItems(): readonly AuditItem[] {
-    const items = this.#items;
-    if (items.length > 0) this.#items = [];
-    return items;
+    return this.#told.takeItems();
   }
 
   /** The signings since the last call to which nothing will be added. They are to be concluded. */
@@ -139,15 +120,15 @@ export class Audit {
     if (stream === "THSM_REQ") {
       this.#checkpoints.entry(entry.seq, "message" in entry ? entry.message.hash : undefined);
     }
-    const admitted = admit(opened, hasTrueClaim, this.report);
+    const admitted = admit(opened, hasTrueClaim, this.#report);
     if (admitted === undefined) return;
     const { link, message } = admitted;
-    if (link !== undefined && this.#chainOf(link.owner).add(link, message) === "repeat") {
+    if (link !== undefined && this.#chains.add(link, message) === "repeat") {
       this.#repeats++;
       return;
     }
     if (this.#options.events === true) {
-      this.#items.push({ type: "event", event: { stream, message, body: admitted.body } });
+      this.#told.add({ type: "event", event: { stream, message, body: admitted.body } });
     }
     this.#apply(admitted);
   }
@@ -188,14 +169,14 @@ export class Audit {
     if (signing.closing?.body.type === "result") this.#results++;
     const key = this.#keys.get(request.key);
     const isAsked = verdict !== undefined || isSigningInScope(this.#options.scope, signing);
-    const before = this.#reports;
-    if (isAsked) tellSigning(signing, key, verdict, this.#blames, this.report);
+    const before = this.#told.reports;
+    if (isAsked) tellSigning(signing, key, verdict, this.#blames, this.#report);
     // What is not closed is judged again anyhow.
     const { seq } = signing.attempts[0] ?? {};
-    const isToRemember = this.#reports > before && signing.closing !== undefined;
+    const isToRemember = this.#told.reports > before && signing.closing !== undefined;
     if (isToRemember && seq !== undefined) this.#again.THSM_REQ.push(seq);
     if (this.#options.signings === true && isAsked) {
-      this.#items.push({ type: "signing", signing, verdict });
+      this.#told.add({ type: "signing", signing, verdict });
     }
     if (verdict === undefined) return;
     this.#valid += verdict.valid;
@@ -215,16 +196,11 @@ export class Audit {
   /** After the last verdict: what only the whole history shows. */
   close(): void {
     this.#sessions.finish();
-    this.#checkpoints.finish(this.#options.checkpoints ?? []);
-    for (const { owner, chain } of this.#chains.values()) {
-      const end = chain.finish();
-      if (end !== undefined && "node" in owner.whose) {
-        this.#chainHeads.push({ node: owner.whose.node, ...end });
-      }
-    }
+    this.#checkpoints.finish();
+    this.#chainHeads = this.#chains.finish();
     for (const { message, body } of this.#keys.activations()) {
       if (this.#tested.get(body.rid) === body.key) continue;
-      this.report({
+      this.#report({
         code: "AUDIT_KEY_UNTESTED",
         stream: "THSM_KEY",
         seq: [message.seq],
@@ -261,14 +237,10 @@ export class Audit {
       signaturesValid: this.#valid,
       signaturesRecombined: this.#recombined,
       repeats: this.#repeats,
-      inFlight: this.#inFlight,
-      outOfScope: this.#outOfScope,
       notVerified: this.#notVerified,
       verifiedBefore: this.#verifiedBefore,
-      chainHeads: this.#chainHeads.toSorted((one, other) => (one.node < other.node ? -1 : 1)),
-      findings: this.#totals.finding,
-      notes: this.#totals.note,
-      byCode: Object.fromEntries(this.#byCode),
+      chainHeads: this.#chainHeads,
+      ...this.#told.summary(),
       durationMs: Math.round(performance.now() - this.#started),
     };
   }
@@ -302,7 +274,7 @@ export class Audit {
       this.#objects.take(body);
     } catch (error) {
       if (!(error instanceof HsmError)) throw error;
-      this.report({
+      this.#report({
         code: "AUDIT_KEY_EVENT_ILLEGAL",
         stream: "THSM_KEY",
         seq: [message.seq],
@@ -326,7 +298,7 @@ export class Audit {
         this.#checkpoints.event({ message, body });
         return;
       case "inconsistent":
-        this.report({
+        this.#report({
           code: "AUDIT_NODE_INCONSISTENT",
           stream: "THSM_AUDIT",
           seq: [message.seq],
@@ -336,7 +308,7 @@ export class Audit {
         return;
       case "rotated":
         for (const stream of keptStreams) this.#sequences[stream].rotated(body);
-        this.report({
+        this.#report({
           code: "AUDIT_ROTATED",
           stream: "THSM_AUDIT",
           seq: [message.seq],
@@ -352,14 +324,5 @@ export class Audit {
         this.#blames.add({ message, body });
         return;
     }
-  }
-
-  #chainOf(owner: ChainOwner): Chain {
-    let known = this.#chains.get(owner.name);
-    if (known === undefined) {
-      known = { owner, chain: new Chain(owner, this.report) };
-      this.#chains.set(owner.name, known);
-    }
-    return known.chain;
   }
 }

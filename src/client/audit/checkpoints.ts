@@ -1,7 +1,10 @@
 /**
  * @module Checkpoints against the stream: the tree over THSM_REQ as it is read, and every root that a node has
  * signed of it, in the history itself or in a file that was kept elsewhere. A history that was cut at the same
- * moment in all streams shows against such a file, and against nothing else. Costs 32 bytes a request.
+ * moment in all streams shows against such a file, and against nothing else.
+ *
+ * Memory: 32 bytes a request. A node's checkpoint is compared as soon as the requests are there that it is over,
+ * and forgotten: there are many in a year.
  */
 import {
   clusterNoteKey,
@@ -35,19 +38,38 @@ interface Claim {
   readonly who: string;
 }
 
+/** Roots that nodes may still name: those of the sizes that others named last. */
+const rememberedRoots = 1024;
+
 export class CheckpointCheck {
   readonly #cluster: Cluster;
   readonly #report: Report;
   readonly #keys: Pick<KeyHistory, "get">;
+  readonly #kept: readonly Note[];
   readonly #leaves = new StreamLeaves();
+  /** Over the first of them, up to the largest size that was named. */
+  readonly #tree = new GrowingTree();
+  /** Size → root in hex, the oldest first. */
+  readonly #roots = new Map<number, string>();
+  /** What could not be compared yet. */
   readonly #claims: Claim[] = [];
-  /** Text and node's name of every checkpoint event. */
-  readonly #recorded = new Set<string>();
+  /** Node's name and text of the kept checkpoints that nodes have signed, until the event is there. */
+  readonly #unrecorded: Set<string>;
 
-  constructor(cluster: Cluster, keys: Pick<KeyHistory, "get">, report: Report) {
+  /** `kept`: checkpoints from elsewhere. */
+  constructor(
+    cluster: Cluster,
+    keys: Pick<KeyHistory, "get">,
+    kept: readonly Note[],
+    report: Report,
+  ) {
     this.#keys = keys;
     this.#cluster = cluster;
     this.#report = report;
+    this.#kept = kept;
+    this.#unrecorded = new Set(
+      kept.flatMap((note) => signersOf(cluster, note).map((node) => `${node} ${note.text}`)),
+    );
   }
 
   /** An entry of THSM_REQ, in order; `hash` is undefined for what is no message of ours. */
@@ -67,18 +89,21 @@ export class CheckpointCheck {
           `it is not ${node}'s, or not of ${size} requests`,
         );
       }
-      this.#recorded.add(`${node} ${read.text}`);
-      this.#claims.push({ ...where, size, root: hexOf(checkpoint.root) });
+      this.#unrecorded.delete(`${node} ${read.text}`);
+      const claim = { ...where, size, root: hexOf(checkpoint.root) };
+      const root = this.#rootOf(size);
+      if (root === undefined) this.#claims.push(claim);
+      else this.#compare(claim, root);
     } catch (error) {
       const why = describeError(error);
       this.#tell("AUDIT_CHECKPOINT_BAD", { ...where, size, root: "" }, `is no checkpoint: ${why}`);
     }
   }
 
-  /** After the last entry. `kept`: checkpoints from elsewhere. */
-  finish(kept: readonly Note[]): void {
-    const files = kept.map((note) => this.#kept(note)).filter((claim) => claim !== undefined);
-    const claims = [...this.#claims, ...files];
+  /** After the last entry. */
+  finish(): void {
+    const files = this.#kept.map((note) => this.#readKept(note));
+    const claims = [...this.#claims, ...files.filter((claim) => claim !== undefined)];
     const tree = new GrowingTree();
     for (const claim of claims.toSorted((one, other) => one.size - other.size)) {
       if (claim.size > this.#leaves.size) {
@@ -86,15 +111,34 @@ export class CheckpointCheck {
         this.#tell("AUDIT_CHECKPOINT_BEYOND_STREAM", claim, what);
         continue;
       }
-      while (tree.size < claim.size) tree.append(this.#leaves.at(tree.size));
-      const root = hexOf(tree.root());
-      if (root === claim.root) continue;
-      const what = `of ${claim.size} requests has the root ${claim.root}, THSM_REQ has ${root}`;
-      this.#tell("AUDIT_CHECKPOINT_WRONG_ROOT", claim, what);
+      this.#grow(tree, claim.size);
+      this.#compare(claim, hexOf(tree.root()));
     }
   }
 
-  #kept(note: Note): Claim | undefined {
+  /** Undefined when it cannot be told now: the requests are not there yet, or others have long named larger sizes. */
+  #rootOf(size: number): string | undefined {
+    const known = this.#roots.get(size);
+    if (known !== undefined || size < this.#tree.size || size > this.#leaves.size) return known;
+    this.#grow(this.#tree, size);
+    const root = hexOf(this.#tree.root());
+    this.#roots.set(size, root);
+    const [oldest = size] = this.#roots.keys();
+    if (this.#roots.size > rememberedRoots) this.#roots.delete(oldest);
+    return root;
+  }
+
+  #grow(tree: GrowingTree, size: number): void {
+    while (tree.size < size) tree.append(this.#leaves.at(tree.size));
+  }
+
+  #compare(claim: Claim, root: string): void {
+    if (root === claim.root) return;
+    const what = `of ${claim.size} requests has the root ${claim.root}, THSM_REQ has ${root}`;
+    this.#tell("AUDIT_CHECKPOINT_WRONG_ROOT", claim, what);
+  }
+
+  #readKept(note: Note): Claim | undefined {
     const who = "a checkpoint kept elsewhere";
     const claim = { seq: [], who, size: 0, root: "" };
     try {
@@ -105,7 +149,7 @@ export class CheckpointCheck {
         throw new HsmError("ERR_INVALID_SIGNATURE", "nobody of the cluster has signed it");
       }
       for (const node of signers) {
-        if (this.#recorded.has(`${node} ${note.text}`)) continue;
+        if (!this.#unrecorded.has(`${node} ${note.text}`)) continue;
         const what = `of ${size} requests is signed by node ${node}, which recorded none such`;
         this.#tell("AUDIT_CHECKPOINT_NOT_RECORDED", { ...claim, node }, what);
       }

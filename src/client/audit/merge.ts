@@ -1,6 +1,7 @@
 /**
  * @module Several streams read side by side, in the order of the server's time stamps. Nobody vouches for
- * those, and nothing depends on them but how much has to be held in memory until it can be joined.
+ * those, and nothing depends on them but how much has to be held in memory until it can be joined: what lies further
+ * apart than an audit holds is told apart.
  */
 import type { Entry } from "../../streams/read.js";
 import type { HistorySource, KeptStream } from "./sources.js";

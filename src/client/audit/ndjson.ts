@@ -132,7 +132,11 @@ function payloadOf({ payload, payloadBase64url }: Line): Uint8Array {
 }
 
 function plainOf(line: string): unknown {
-  return parseJson(Buffer.from(line, "utf8"));
+  try {
+    return JSON.parse(line);
+  } catch (cause) {
+    throw new HsmError("ERR_INVALID_MESSAGE", "line is not JSON", { cause });
+  }
 }
 
 /** A stream's file. */

@@ -11,7 +11,7 @@ import type { FindingCode, Report } from "./findings.js";
 interface Session {
   readonly id: string;
   readonly client: string;
-  opened?: { readonly seq: number; readonly body: SessionOpened };
+  opened?: { readonly seq: number } & Pick<SessionOpened, "token" | "application" | "time">;
   closed?: { readonly seq: number; readonly requests: number };
   /** Requests 1…`upTo` are there. */
   upTo: number;
@@ -57,8 +57,10 @@ export class Sessions {
     if (known !== undefined) {
       const what = `has a second ${body.type} event of ${body.time}`;
       this.#tell("AUDIT_SESSION_DUPLICATE", "THSM_AUDIT", seq, session, what);
-    } else if (body.type === "session-opened") session.opened = { seq, body };
-    else session.closed = { seq, requests: body.requests };
+    } else if (body.type === "session-opened") {
+      const { token, application, time } = body;
+      session.opened = { seq, token, application, time };
+    } else session.closed = { seq, requests: body.requests };
   }
 
   finish(): void {
@@ -73,14 +75,14 @@ export class Sessions {
         else tell("AUDIT_SESSION_NOT_OPENED", "THSM_REQ", session.firstAt, what);
       } else {
         for (const [token, seq] of session.tokens) {
-          if (token === opened.body.token) continue;
-          const what = `was opened for token ${opened.body.token} and used a key of ${token}`;
+          if (token === opened.token) continue;
+          const what = `was opened for token ${opened.token} and used a key of ${token}`;
           tell("AUDIT_SESSION_WRONG_TOKEN", "THSM_REQ", seq, what);
         }
       }
       this.#finishNumbers(session, tell);
       if (opened !== undefined && closed === undefined) {
-        const what = `of ${opened.body.application}, opened at ${opened.body.time}, is still open`;
+        const what = `of ${opened.application}, opened at ${opened.time}, is still open`;
         tell("AUDIT_SESSION_OPEN", "THSM_AUDIT", opened.seq, what);
       }
     }

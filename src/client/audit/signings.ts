@@ -6,28 +6,26 @@
  * for `heldInputs` inputs more, because another stream may lag (a late escalation, say). Afterwards
  * about 35 bytes of a request stay, to know its id again. A signing that never completes (a silent node, a
  * crashed client) is held until `openInputs` are; then it is judged by what there is. Of a node that
- * answers even later it is noted that nobody looked at its shares.
+ * answers even later it is noted that nobody looked at its shares. As many inputs wait for requests that are not
+ * there; then what has waited longest counts as answering none.
  */
 import type { SigningFailure, SigningResult } from "../../streams/audit-events.js";
 import type { SignRequest } from "../../streams/requests.js";
 import type { ShareMessage } from "../../streams/shares.js";
 import type { Read } from "./admit.js";
-import type { FindingCode, Report } from "./findings.js";
+import type { Report } from "./findings.js";
 import type { KeyHistory } from "./key-history.js";
 import { Settled } from "./settled.js";
+import { closingFacts, requestFacts, shareFacts } from "./signing-facts.js";
 import { checkAnswer, isComplete, sameTerms, type Attempt, type Signing } from "./signing.js";
-
-type Waiting =
-  | ({ readonly kind: "request" } & Read<SignRequest>)
-  | ({ readonly kind: "share" } & Read<ShareMessage>)
-  | ({ readonly kind: "closing" } & Read<SigningResult | SigningFailure>);
+import { WaitingRoom, type Waiting } from "./waiting.js";
 
 export interface SigningsOptions {
   readonly keys: KeyHistory;
   readonly report: Report;
   /** Inputs of complete signings that are held. */
   readonly heldInputs: number;
-  /** Inputs of all signings that are held. */
+  /** Inputs of all signings that are held, and of what waits for its request. */
   readonly openInputs: number;
   /** Takes a signing to which nothing will be added. */
   readonly onSettled: (signing: Signing) => void;
@@ -38,7 +36,7 @@ export class Signings {
   /** Every attempt that is held, by `nameOf`; so are the others. */
   readonly #attempts = new Map<string, Attempt>();
   readonly #settled = new Settled();
-  readonly #waiting = new Map<string, Waiting[]>();
+  readonly #waiting: WaitingRoom;
   /** Complete signings, oldest first. */
   readonly #line: Signing[] = [];
   #inLine = 0;
@@ -47,16 +45,24 @@ export class Signings {
 
   constructor(options: SigningsOptions) {
     this.#options = options;
+    this.#waiting = new WaitingRoom(options.openInputs);
   }
 
   request(read: Read<SignRequest>): void {
+    const { report } = this.#options;
     const { of, kind, attempt } = read.body;
     if (this.#attempts.has(nameOf(read.body)) || this.#settled.has(read.body)) {
-      this.#tell("AUDIT_REQUEST_DUPLICATE", read, "is stored twice");
+      report(requestFacts("AUDIT_REQUEST_DUPLICATE", read, "is stored twice"));
       return;
     }
     if (kind !== "explain" && (attempt === 1) !== (of === undefined)) {
-      this.#tell("AUDIT_REQUEST_WRONG_ATTEMPT", read, `calls itself attempt ${attempt} of ${of}`);
+      report(
+        requestFacts(
+          "AUDIT_REQUEST_WRONG_ATTEMPT",
+          read,
+          `calls itself attempt ${attempt} of ${of}`,
+        ),
+      );
     } else if (of !== undefined) {
       this.#follow(read, of);
       return;
@@ -65,6 +71,7 @@ export class Signings {
   }
 
   share(read: Read<ShareMessage>): void {
+    const { keys, report } = this.#options;
     const { message, body } = read;
     const name = nameOf(body);
     const attempt = this.#attempts.get(name);
@@ -72,14 +79,14 @@ export class Signings {
       if (!this.#settled.has(body)) this.#wait(name, { kind: "share", ...read });
       else if (this.#settled.takeOwed(body, body.party)) {
         const what = "so late that its shares were not judged any more";
-        this.#tellShare("AUDIT_SHARE_NOT_JUDGED", read, what);
-      } else this.#tellShare("AUDIT_SHARE_NOT_ASKED", read, "after everybody asked had answered");
+        report(shareFacts("AUDIT_SHARE_NOT_JUDGED", read, what));
+      } else
+        report(shareFacts("AUDIT_SHARE_NOT_ASKED", read, "after everybody asked had answered"));
       return;
     }
-    const { keys, report } = this.#options;
     const { signing, answered } = attempt;
     if (answered.has(body.node)) {
-      this.#tellShare("AUDIT_SHARE_DUPLICATE", read, "a second time, in other words");
+      report(shareFacts("AUDIT_SHARE_DUPLICATE", read, "a second time, in other words"));
     }
     const isUsable = checkAnswer(attempt, keys, read, report);
     answered.add(body.node);
@@ -91,7 +98,7 @@ export class Signings {
         const proven = proofs === undefined ? {} : { proofs };
         signing.answers.push({ party, node, shares, seq, hash, ...proven });
       } else if (known.shares.join() !== shares.join()) {
-        this.#tellShare("AUDIT_SHARE_DUPLICATE", read, "with other shares of the same inputs");
+        report(shareFacts("AUDIT_SHARE_DUPLICATE", read, "with other shares of the same inputs"));
       }
     }
     this.#queue(signing);
@@ -99,20 +106,23 @@ export class Signings {
 
   /** A result, or the failure of a request. */
   closing(read: Read<SigningResult | SigningFailure>): void {
+    const { report } = this.#options;
     const { message, body } = read;
     const name = nameOf(body);
     const attempt = this.#attempts.get(name);
     if (attempt === undefined && this.#settled.has(body) && !this.#settled.close(body)) {
       const what = "so late that its signatures were not verified any more";
-      this.#tellClosing("AUDIT_RESULT_NOT_JUDGED", read, what);
+      report(closingFacts("AUDIT_RESULT_NOT_JUDGED", read, what));
     } else if (attempt?.signing.closing !== undefined || this.#settled.has(body)) {
-      this.#tellClosing("AUDIT_RESULT_DUPLICATE", read, "which had been closed otherwise before");
+      report(
+        closingFacts("AUDIT_RESULT_DUPLICATE", read, "which had been closed otherwise before"),
+      );
     } else if (attempt === undefined) this.#wait(name, { kind: "closing", ...read });
     else {
       const wrong = wrongTerms(attempt.body, body);
       if (wrong !== undefined) {
         // It closes nothing: another event may, and is judged.
-        this.#tellClosing("AUDIT_RESULT_WRONG_TERMS", read, wrong);
+        report(closingFacts("AUDIT_RESULT_WRONG_TERMS", read, wrong));
         return;
       }
       const { seq, hash } = message;
@@ -123,19 +133,12 @@ export class Signings {
 
   /** Settles what is left, complete or not, and reports what has waited in vain. */
   finish(): void {
-    for (const waiting of [...this.#waiting.values()].flat()) {
-      if (waiting.kind !== "request" || this.#attempts.has(nameOf(waiting.body))) continue;
-      const what = `is an attempt of ${waiting.body.of}, which is not stored`;
-      this.#tell("AUDIT_REQUEST_WRONG_ATTEMPT", waiting, what);
-      this.#begin(waiting);
-    }
-    for (const waiting of [...this.#waiting.values()].flat()) {
-      const what = "which is not stored";
-      if (waiting.kind === "share") this.#tellShare("AUDIT_SHARE_WITHOUT_REQUEST", waiting, what);
-      if (waiting.kind === "closing") {
-        this.#tellClosing("AUDIT_RESULT_WITHOUT_REQUEST", waiting, what);
-      }
-    }
+    const what = "which is not stored";
+    this.#giveUp(
+      this.#waiting.all().filter(({ kind }) => kind === "request"),
+      what,
+    );
+    this.#giveUp(this.#waiting.all(), what);
     for (const { signing } of this.#attempts.values()) this.#settle(signing);
   }
 
@@ -157,6 +160,7 @@ export class Signings {
 
   /** A request that refers to an earlier one: an escalation, or the wish for an explanation. */
   #follow(read: Read<SignRequest>, of: string): void {
+    const { report } = this.#options;
     const { kind, client, session, attempt } = read.body;
     const name = nameOf({ client, rid: of });
     const first = this.#attempts.get(name);
@@ -165,7 +169,9 @@ export class Signings {
       // An explanation may be asked for at any time.
       else if (kind === "explain") this.#begin(read);
       else {
-        this.#tell("AUDIT_REQUEST_WRONG_ATTEMPT", read, `comes long after ${of} was over`);
+        report(
+          requestFacts("AUDIT_REQUEST_WRONG_ATTEMPT", read, `comes long after ${of} was over`),
+        );
         this.#begin(read);
       }
       return;
@@ -178,11 +184,8 @@ export class Signings {
           first.body.session === session &&
           first.signing.attempts.every(({ body }) => body.attempt !== attempt)));
     if (!fits) {
-      this.#tell(
-        "AUDIT_REQUEST_WRONG_ATTEMPT",
-        read,
-        `does not repeat ${of}, which it says it does`,
-      );
+      const what = `does not repeat ${of}, which it says it does`;
+      report(requestFacts("AUDIT_REQUEST_WRONG_ATTEMPT", read, what));
     }
     if (fits && kind !== "explain") this.#join(read, first.signing);
     else this.#begin(read);
@@ -194,9 +197,7 @@ export class Signings {
     signing.attempts.push(attempt);
     const name = nameOf(body);
     this.#attempts.set(name, attempt);
-    const waiting = this.#waiting.get(name) ?? [];
-    this.#waiting.delete(name);
-    for (const one of waiting) {
+    for (const one of this.#waiting.take(name)) {
       if (one.kind === "request") this.request(one);
       else if (one.kind === "share") this.share(one);
       else this.closing(one);
@@ -204,9 +205,28 @@ export class Signings {
   }
 
   #wait(name: string, waiting: Waiting): void {
-    const others = this.#waiting.get(name);
-    if (others === undefined) this.#waiting.set(name, [waiting]);
-    else others.push(waiting);
+    this.#waiting.add(name, waiting);
+    const what = `which is not stored, or more than ${this.#options.openInputs} inputs behind it`;
+    for (;;) {
+      const gone = this.#waiting.takeOverflow();
+      if (gone.length === 0) return;
+      this.#giveUp(gone, what);
+    }
+  }
+
+  /** Reports what has waited in vain. */
+  #giveUp(gone: readonly Waiting[], what: string): void {
+    const { report } = this.#options;
+    for (const one of gone) {
+      if (one.kind === "share") report(shareFacts("AUDIT_SHARE_WITHOUT_REQUEST", one, what));
+      else if (one.kind === "closing") {
+        report(closingFacts("AUDIT_RESULT_WITHOUT_REQUEST", one, what));
+      } else if (!this.#attempts.has(nameOf(one.body))) {
+        const first = `is an attempt of ${one.body.of}, ${what}`;
+        report(requestFacts("AUDIT_REQUEST_WRONG_ATTEMPT", one, first));
+        this.#begin(one);
+      }
+    }
   }
 
   #queue(signing: Signing): void {
@@ -239,56 +259,6 @@ export class Signings {
       this.#settled.add(body, signing.closing !== undefined, owed);
     }
     this.#options.onSettled(signing);
-  }
-
-  #tell(code: FindingCode, { message, body }: Read<SignRequest>, what: string): void {
-    const { client, rid, key, session, expires } = body;
-    this.#options.report({
-      code,
-      stream: "THSM_REQ",
-      seq: [message.seq],
-      client,
-      key,
-      rid,
-      session,
-      time: expires,
-      text: `request ${rid} of client ${client}, valid until ${expires}, ${what}`,
-    });
-  }
-
-  #tellShare(code: FindingCode, { message, body }: Read<ShareMessage>, what: string): void {
-    const { node, client, rid, key, session, time } = body;
-    this.#options.report({
-      code,
-      stream: "THSM_SHARE",
-      seq: [message.seq],
-      node,
-      client,
-      key,
-      rid,
-      session,
-      time,
-      text: `node ${node} answered request ${rid} of client ${client} at ${time}, ${what}`,
-    });
-  }
-
-  #tellClosing(
-    code: FindingCode,
-    { message, body }: Read<SigningResult | SigningFailure>,
-    what: string,
-  ): void {
-    const { client, rid, key, session, type, time } = body;
-    this.#options.report({
-      code,
-      stream: "THSM_AUDIT",
-      seq: [message.seq],
-      client,
-      key,
-      rid,
-      session,
-      time,
-      text: `client ${client} recorded a ${type} of request ${rid} at ${time}, ${what}`,
-    });
   }
 }
 

@@ -2,8 +2,11 @@
 import { leafOfMessage, leafOfNothing } from "../../checkpoint/checkpoint.js";
 import { hashLength } from "../../checkpoint/merkle.js";
 
+const leavesPerChunk = 4096;
+
 export class StreamLeaves {
-  #bytes = Buffer.alloc(hashLength * 1024);
+  // Chunks, because one block that grows is copied again and again, and part of it is unused.
+  readonly #chunks: Buffer[] = [];
   #size = 0;
 
   get size(): number {
@@ -17,17 +20,17 @@ export class StreamLeaves {
     this.#append(hash === undefined ? leafOfNothing : leafOfMessage(hash));
   }
 
-  /** Leaf `index`, from 0. */
+  /** Leaf `index`, from 0. @throws RangeError beyond the end */
   at(index: number): Uint8Array {
-    return this.#bytes.subarray(index * hashLength, (index + 1) * hashLength);
+    const chunk = this.#chunks[Math.floor(index / leavesPerChunk)];
+    if (chunk === undefined || index >= this.#size) throw new RangeError(`no leaf ${index}`);
+    const at = (index % leavesPerChunk) * hashLength;
+    return chunk.subarray(at, at + hashLength);
   }
 
   #append(leaf: Buffer): void {
-    if ((this.#size + 1) * hashLength > this.#bytes.length) {
-      const grown = Buffer.alloc(hashLength * Math.ceil((this.#size + 1) * 1.25));
-      this.#bytes.copy(grown);
-      this.#bytes = grown;
-    }
-    leaf.copy(this.#bytes, this.#size++ * hashLength);
+    const at = (this.#size++ % leavesPerChunk) * hashLength;
+    if (at === 0) this.#chunks.push(Buffer.alloc(leavesPerChunk * hashLength));
+    leaf.copy(this.#chunks.at(-1) ?? leaf, at);
   }
 }

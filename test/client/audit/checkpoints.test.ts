@@ -7,7 +7,7 @@ import { keptStreams } from "../../../src/client/audit/sources.js";
 import { failure } from "../../support/errors.js";
 import { audited, memoryHistory } from "./audited.js";
 import { noteOf } from "./checkpoint-notes.js";
-import { honestHistory, type HistoryBuilder } from "./history.js";
+import { HistoryBuilder, honestHistory } from "./history.js";
 
 function publish(history: HistoryBuilder, node: string, note: Note, size: number): void {
   const body = { version: 1, type: "checkpoint", node, size, note: formatNote(note) };
@@ -48,6 +48,29 @@ describe("checkpoints", () => {
     expect(codes).to.deep.equal(["AUDIT_CHECKPOINT_BAD", "AUDIT_CHECKPOINT_WRONG_ROOT"]);
     const named = findings.filter(({ code }) => codes.includes(code));
     expect(named.map(({ node }) => node)).to.have.members(["bob", "cyd"]);
+  });
+
+  it("are compared as they come, also with another one's of the same or a smaller size", async () => {
+    const history = new HistoryBuilder();
+    const session = history.openSession();
+    history.makeKey(session);
+    for (let size = 2; size < 8; size++) {
+      history.signed(session);
+      for (const node of ["ada", "bob"]) publish(history, node, noteOf(history, node, size), size);
+    }
+    publish(history, "ada", noteOf(history, "ada", 3), 3);
+    publish(history, "cyd", noteOf(history, "cyd", 5, 1), 5);
+    publish(history, "cyd", noteOf(history, "cyd", 1, 1), 1);
+    history.signed(session);
+    publish(history, "cyd", noteOf(history, "cyd", 8, 1), 8);
+    const { codes, findings } = await audited(history);
+    expect(codes).to.deep.equal(["AUDIT_CHECKPOINT_WRONG_ROOT"]);
+    const wrong = findings.filter(({ code }) => code === "AUDIT_CHECKPOINT_WRONG_ROOT");
+    expect(wrong.map(({ text }) => /of (\d) requests/.exec(text)?.[1])).to.have.members([
+      "5",
+      "1",
+      "8",
+    ]);
   });
 
   it("tell that a node refuses because of another history", async () => {

@@ -9,6 +9,7 @@ import {
 } from "../../../src/client/audit/report.js";
 import { keptStreams, type HistorySource } from "../../../src/client/audit/sources.js";
 import { HsmError } from "../../../src/errors.js";
+import { SignRequest } from "../../../src/streams/requests.js";
 import { audited, auditedSource, memoryHistory } from "./audited.js";
 import { HistoryBuilder, honestHistory } from "./history.js";
 
@@ -141,6 +142,30 @@ describe("an audit that cannot hold all that is open", () => {
       "AUDIT_SHARE_NOT_JUDGED",
     ]);
     expect(summary).to.include({ findings: 2, notes: 3, signaturesRecombined: 7 });
+  });
+
+  it("gives up what answers no request, the oldest first, and tells of all of it", async () => {
+    const history = new HistoryBuilder();
+    const session = history.openSession();
+    history.makeKey(session);
+    const asked = history.signed(session);
+    const unasked = Array.from({ length: 5 }, () => history.id());
+    const { body } = asked;
+    for (const rid of unasked) {
+      history.answer(1, { ...asked, body: Object.assign(new SignRequest(), body, { rid }) });
+    }
+    history.request(session, { attempt: 2, of: history.id(), parties: [3], inputs: body.inputs });
+    session.requests--;
+    const all = await audited(history);
+    const bounded = await audited(history, { openInputs: 2 });
+    const shown = ({ findings }: typeof all): string[] =>
+      findings.map(({ code, seq }) => `${code} ${seq.join()}`).toSorted();
+    expect(shown(bounded)).to.deep.equal(shown(all));
+    const codes = ["AUDIT_REQUEST_WRONG_ATTEMPT", "AUDIT_SHARE_WITHOUT_REQUEST"];
+    expect(all.codes).to.deep.equal(codes);
+    const lost = bounded.findings.filter(({ code }) => code === "AUDIT_SHARE_WITHOUT_REQUEST");
+    // Two may wait until the end.
+    expect(lost.filter(({ text }) => text.includes("or more than 2 inputs"))).to.have.length(4);
   });
 });
 

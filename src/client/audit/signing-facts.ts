@@ -1,0 +1,64 @@
+/** @module What findings say of a request, an answer or an event that closes one: who, which, when. */
+import type { SigningFailure, SigningResult } from "../../streams/audit-events.js";
+import type { SignRequest } from "../../streams/requests.js";
+import type { ShareMessage } from "../../streams/shares.js";
+import type { Read } from "./admit.js";
+import type { FindingCode, FindingFacts } from "./findings.js";
+
+export function requestFacts(
+  code: FindingCode,
+  { message, body }: Read<SignRequest>,
+  what: string,
+): FindingFacts {
+  const { client, rid, key, session, expires } = body;
+  return {
+    code,
+    stream: "THSM_REQ",
+    seq: [message.seq],
+    client,
+    key,
+    rid,
+    session,
+    time: expires,
+    text: `request ${rid} of client ${client}, valid until ${expires}, ${what}`,
+  };
+}
+
+export function shareFacts(
+  code: FindingCode,
+  { message, body }: Read<ShareMessage>,
+  what: string,
+): FindingFacts {
+  const { node, client, rid, key, session, time } = body;
+  return {
+    code,
+    stream: "THSM_SHARE",
+    seq: [message.seq],
+    node,
+    client,
+    key,
+    rid,
+    session,
+    time,
+    text: `node ${node} answered request ${rid} of client ${client} at ${time}, ${what}`,
+  };
+}
+
+export function closingFacts(
+  code: FindingCode,
+  { message, body }: Read<SigningResult | SigningFailure>,
+  what: string,
+): FindingFacts {
+  const { client, rid, key, session, type, time } = body;
+  return {
+    code,
+    stream: "THSM_AUDIT",
+    seq: [message.seq],
+    client,
+    key,
+    rid,
+    session,
+    time,
+    text: `client ${client} recorded a ${type} of request ${rid} at ${time}, ${what}`,
+  };
+}
