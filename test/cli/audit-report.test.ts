@@ -1,5 +1,4 @@
 /** @module `thsm audit report`: what its page says, what it never does, and how it fares in a browser. */
-import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -7,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { collectReport, type CollectOptions } from "../../src/cli/report/collect.js";
+import { findProgram } from "../../src/cli/programs.js";
 import { renderPage } from "../../src/cli/report/page.js";
 import { memoryHistory } from "../client/audit/audited.js";
 import { HistoryBuilder } from "../client/audit/history.js";
@@ -99,7 +99,9 @@ describe("thsm audit report", () => {
     expect(page.match(/<svg(?![^>]*(role="img"|aria-hidden))/g)).to.equal(null);
   });
 
-  const chromium = ["chromium", "chromium-browser", "google-chrome"].find(isThere);
+  const chromium = ["chromium", "google-chrome"]
+    .map(findProgram)
+    .find((program) => program !== undefined);
   // bin/setup --with-browser installs one.
   if (chromium !== undefined) {
     it("opens in a browser without network, scripts and complaints, and prints", async () => {
@@ -174,12 +176,3 @@ describe("thsm audit report", () => {
     }).timeout(240_000);
   }
 });
-
-function isThere(program: string): boolean {
-  try {
-    execFileSync(program, ["--version"], { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  }
-}

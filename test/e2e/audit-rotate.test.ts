@@ -14,14 +14,15 @@ import {
   planCuts,
   rotate,
   withOperator,
-  type AuditReport,
   type HsmClient,
   type KeyInfo,
   type Operator,
   type SigningSession,
 } from "../../src/client/index.js";
 import { HsmError } from "../../src/errors.js";
+import type { KeptStream } from "../../src/client/audit/sources.js";
 import { TestCluster } from "./cluster.js";
+import { auditOf, withHistory } from "./history.js";
 import { until } from "./until.js";
 
 const keep = ["--keep", "0", "--keep-messages", "30"];
@@ -61,12 +62,10 @@ describe("thsm audit rotate", function () {
     await cluster.close();
   });
 
-  async function first(stream: string): Promise<number> {
-    const outcome = await cluster.thsm("--json", "audit", "verify", "--no-recombine");
-    const { summary } = JSON.parse(outcome.stdout.toString("utf8")) as {
-      summary: { streams: Record<string, { first: number }> };
-    };
-    return summary.streams[stream]?.first ?? 0;
+  /** The first entry that a stream still holds. */
+  async function first(stream: KeptStream): Promise<number> {
+    const bounds = await withHistory(cluster, ({ source }) => source.bounds());
+    return bounds[stream].first;
   }
 
   it("lets nothing go without the permission, and says which one", async () => {
@@ -108,11 +107,10 @@ describe("thsm audit rotate", function () {
   });
 
   it("leaves streams and export that are one clean history, and neither is it alone", async () => {
-    const alone = await cluster.thsm("audit", "verify");
-    expect(alone.code).to.equal(3);
-    expect(alone.text).to.match(
-      /AUDIT_SEQUENCE_GAP THSM_REQ .* operator op let go of them at .*; name with --with/,
-    );
+    const { codes, findings } = await auditOf(cluster);
+    expect(codes).to.include("AUDIT_SEQUENCE_GAP");
+    const gap = findings.find((one) => one.code === "AUDIT_SEQUENCE_GAP");
+    expect(gap?.text).to.match(/^THSM_REQ: .* operator op let go of them at .*; name with --with/);
     const whole = await cluster.thsm("audit", "verify", "--with", cluster.path("one"));
     expect(whole.code, whole.text).to.equal(0);
   });
@@ -130,8 +128,7 @@ describe("thsm audit rotate", function () {
     await sign();
     await cluster.startNode("n3");
     const both = [cluster.path("one"), cluster.path("two")];
-    const whole = await cluster.thsm("audit", "verify", "--with", ...both);
-    expect(whole.code, whole.text).to.equal(0);
+    expect((await auditOf(cluster, {}, { with: both })).codes).to.deep.equal([]);
   });
 
   it("is finished by the same command when it died at any step, and is on record once", async () => {
@@ -140,7 +137,7 @@ describe("thsm audit rotate", function () {
     const earlier = [cluster.path("one"), cluster.path("two")];
     await cluster.thsm("audit", "export", target, "--compress");
     const child = fileURLToPath(new URL("rotate-child.js", import.meta.url));
-    for (const step of isSlow ? steps : ["recorded", "shrunk THSM_REQ", "shrunk THSM_AUDIT"]) {
+    for (const step of isSlow ? steps : ["recorded", "shrunk THSM_AUDIT"]) {
       const { code, text } = await cluster.run(process.execPath, child, cluster.dir, target, step);
       // Killed, and not because something else went wrong.
       expect(code, `${step}: ${text}`).to.equal(-1);
@@ -148,14 +145,8 @@ describe("thsm audit rotate", function () {
     }
     const again = await cluster.thsm("audit", "rotate", target, ...keep, "--with", ...earlier);
     expect(again.code, again.text).to.equal(0);
-    const { findings, clean } = await cluster.thsmJson<AuditReport>(
-      "audit",
-      "verify",
-      "--with",
-      ...earlier,
-      target,
-    );
-    expect(clean).to.equal(true);
+    const { findings, codes } = await auditOf(cluster, {}, { with: [...earlier, target] });
+    expect(codes).to.deep.equal([]);
     const manifest = await manifestDigest(target);
     const said = findings.filter(({ code }) => code === "AUDIT_ROTATED");
     expect(said.filter(({ text }) => text.includes(manifest))).to.have.length(1);

@@ -5,31 +5,60 @@ import { once } from "node:events";
 import { join, relative } from "node:path";
 import { expect } from "chai";
 import { auditorConfigOf, startNats } from "../../src/cli/dev/cluster.js";
-import { openHistory } from "../../src/client/index.js";
+import { openHistory, type OpenHistory } from "../../src/client/index.js";
 import { keptStreams } from "../../src/client/audit/sources.js";
+import type { VerifyOptions } from "../../src/client/audit/verify.js";
 import { readCluster } from "../../src/identity/cluster.js";
 import { silentLogger } from "../../src/log.js";
 import { connectBus } from "../../src/streams/connection.js";
 import { assembleMessage, type StoredMessage } from "../../src/streams/envelope.js";
 import { Publisher } from "../../src/streams/publish.js";
 import { StreamReader } from "../../src/streams/read.js";
+import { auditedSource, type Audited } from "../client/audit/audited.js";
 import type { TestCluster } from "./cluster.js";
 
-/** Every stored message, in order of streams and of storage. */
-export async function readHistory(cluster: TestCluster): Promise<StoredMessage[]> {
-  const history = await openHistory({ configFile: auditorConfigOf(cluster.dir) });
+/** Exports instead of, or before, what the streams hold. */
+type Exports = Pick<Parameters<typeof openHistory>[0], "exportDir" | "with">;
+
+/** What the auditor of a cluster's directory reads, for as long as `use` takes. */
+export async function withHistory<T>(
+  { dir }: Pick<TestCluster, "dir">,
+  use: (history: OpenHistory) => Promise<T>,
+  exports: Exports = {},
+): Promise<T> {
+  const history = await openHistory({ configFile: auditorConfigOf(dir), ...exports });
   try {
+    return await use(history);
+  } finally {
+    await history.close();
+  }
+}
+
+/** What `thsm audit verify` finds, for tests of which the command is not the point: it takes a second to start. */
+export function auditOf(
+  cluster: Pick<TestCluster, "dir">,
+  options: VerifyOptions = {},
+  exports: Exports = {},
+): Promise<Audited> {
+  return withHistory(
+    cluster,
+    (history) => auditedSource(history.source, history.cluster, options),
+    exports,
+  );
+}
+
+/** Every stored message, in order of streams and of storage. */
+export function readHistory(cluster: TestCluster): Promise<StoredMessage[]> {
+  return withHistory(cluster, async ({ source }) => {
     const messages: StoredMessage[] = [];
     for (const stream of keptStreams) {
-      for await (const entry of history.source.entries(stream)) {
+      for await (const entry of source.entries(stream)) {
         // What is no message has no sender either: nothing to look at here.
         if ("message" in entry) messages.push(entry.message);
       }
     }
     return messages;
-  } finally {
-    await history.close();
-  }
+  });
 }
 
 /** A message's body, for tests to look at; nothing when it is no JSON. */

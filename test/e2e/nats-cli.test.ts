@@ -2,17 +2,14 @@
  * @module The `nats` command line as auditor, operator and archive reader: what docs/audit.md lists works,
  * everything that writes is refused. Registers where the program is; `bin/setup --with-nats-cli` builds it.
  */
-import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { expect } from "chai";
+import { findProgram } from "../../src/cli/programs.js";
 import { run, type Outcome } from "../support/run.js";
 import { TestCluster } from "./cluster.js";
 
-const nats = ["nats", fileURLToPath(new URL("../../../.tools/bin/nats", import.meta.url))].find(
-  isThere,
-);
+const nats = findProgram("nats");
 const docs = (file: string): string =>
   readFileSync(new URL(`../../../${file}`, import.meta.url), "utf8");
 
@@ -133,13 +130,4 @@ if (nats !== undefined) {
       expect(await view("nats-context.json")).to.match(/permissions violation/i);
     }).timeout(120_000);
   });
-}
-
-function isThere(program: string): boolean {
-  try {
-    execFileSync(program, ["--version"], { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  }
 }

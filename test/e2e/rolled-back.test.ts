@@ -4,12 +4,17 @@ import { join } from "node:path";
 import { createHash } from "node:crypto";
 import { expect } from "chai";
 import { parseCheckpoint } from "../../src/checkpoint/checkpoint.js";
-import { parseNote } from "../../src/checkpoint/note.js";
-import { connect, type HsmClient, type KeyInfo } from "../../src/client/index.js";
+import { parseNote, type Note } from "../../src/checkpoint/note.js";
+import {
+  connect,
+  witnessedCheckpoint,
+  type HsmClient,
+  type KeyInfo,
+} from "../../src/client/index.js";
 import { HsmError } from "../../src/errors.js";
 import type { Outcome } from "../support/run.js";
 import { TestCluster } from "./cluster.js";
-import { twin } from "./history.js";
+import { auditOf, twin, withHistory } from "./history.js";
 import { until } from "./until.js";
 
 describe("a history that is not what it was", function () {
@@ -21,12 +26,12 @@ describe("a history that is not what it was", function () {
 
   before(async () => {
     cluster = await TestCluster.start({ parties: 3, threshold: 2 });
-    await cluster.down();
     for (const node of ["n1", "n2", "n3"]) {
+      await cluster.kill(node);
       const file = join(cluster.dir, "nodes", node, "node.toml");
       await writeFile(file, `checkpointSeconds = 1\n${await readFile(file, "utf8")}`);
+      await cluster.startNode(node);
     }
-    await cluster.up();
     key = await cluster.makeKey("one", 1024);
     await signAll(await cluster.client(), 2, "before");
     await checkpoint("early");
@@ -75,16 +80,21 @@ describe("a history that is not what it was", function () {
 
   /** Keeps a checkpoint of all nodes over all that is stored. */
   async function checkpoint(name: string): Promise<void> {
-    const summary = await cluster.thsmJson<{
-      summary: { streams: { THSM_REQ: { last: number } } };
-    }>("audit", "verify");
+    const { THSM_REQ } = await withHistory(cluster, ({ source }) => source.bounds());
     await until("all nodes vouch for all requests", async () => {
-      const flags = ["--witnesses", "3", "--out", kept(name)];
-      const { code } = await cluster.thsm("audit", "checkpoint", ...flags);
-      if (code !== 0) return false;
-      const { text } = parseNote(await readFile(kept(name), "utf8"));
-      return parseCheckpoint(text).size === summary.summary.streams.THSM_REQ.last;
+      const note = await withHistory(cluster, (history) =>
+        witnessedCheckpoint(history.source, history.cluster, 3).catch(() => undefined),
+      );
+      if (note === undefined || parseCheckpoint(parseNote(note).text).size < THSM_REQ.last) {
+        return false;
+      }
+      await writeFile(kept(name), note);
+      return true;
     });
+  }
+
+  async function readKept(name: string): Promise<Note> {
+    return parseNote(await readFile(kept(name), "utf8"));
   }
 
   function codesOf({ text }: Outcome): Set<string> {
@@ -102,10 +112,9 @@ describe("a history that is not what it was", function () {
     expect(new Set(ends)).to.deep.equal(new Set(["ERR_QUORUM_NOT_REACHED"]));
 
     // By itself it is a history like any other.
-    const alone = await audit("verify");
-    expect(alone.code, alone.text).to.equal(0);
-    const common = await audit("verify", "--checkpoint", kept("early"));
-    expect(common.code, common.text).to.equal(0);
+    for (const checkpoints of [[], [await readKept("early")]]) {
+      expect((await auditOf({ dir }, { checkpoints })).codes).to.deep.equal([]);
+    }
     const split = await audit("verify", "--checkpoint", kept("late"));
     expect(split.code, split.text).to.equal(3);
     const codes = ["AUDIT_CHECKPOINT_NOT_RECORDED", "AUDIT_CHECKPOINT_WRONG_ROOT"];
@@ -113,8 +122,8 @@ describe("a history that is not what it was", function () {
     const proof = await audit("prove", "consistency", kept("early"), kept("late"));
     expect(proof.code, proof.text).to.equal(3);
     // The first server's history has both.
-    const here = await cluster.thsm("audit", "prove", "consistency", kept("early"), kept("late"));
-    expect(here.code, here.text).to.equal(0);
+    const checkpoints = [await readKept("early"), await readKept("late")];
+    expect((await auditOf(cluster, { checkpoints })).codes).to.deep.equal([]);
   });
 
   it("because its store was put back is found by bookmark and checkpoint, and no node signs on it", async () => {
@@ -124,19 +133,23 @@ describe("a history that is not what it was", function () {
     // The audit starts the server of a cluster that is down.
     const alone = await cluster.thsm("audit", "verify");
     expect(alone.code, alone.text).to.equal(0);
-    const marked = await cluster.thsm("audit", "verify", "--bookmark", cluster.path("mark"));
-    expect(marked.code, marked.text).to.equal(3);
-    expect(codesOf(marked)).to.deep.equal(new Set(["AUDIT_ROLLED_BACK"]));
-    const against = await cluster.thsm("audit", "verify", "--checkpoint", kept("late"));
+    const flags = ["--bookmark", cluster.path("mark"), "--checkpoint", kept("late")];
+    const against = await cluster.thsm("audit", "verify", ...flags);
     expect(against.code, against.text).to.equal(3);
-    const codes = ["AUDIT_CHECKPOINT_BEYOND_STREAM", "AUDIT_CHECKPOINT_NOT_RECORDED"];
+    const codes = [
+      "AUDIT_CHECKPOINT_BEYOND_STREAM",
+      "AUDIT_CHECKPOINT_NOT_RECORDED",
+      "AUDIT_ROLLED_BACK",
+    ];
     expect(codesOf(against)).to.deep.equal(new Set(codes));
 
     await cluster.up();
     const ends = await signAll(await cluster.client(), 1, "after", 3000);
     expect(ends).to.not.include("signed");
     // Those that were shown the later requests say so themselves.
-    const after = await cluster.thsm("audit", "verify");
-    expect(after.text).to.contain("AUDIT_NODE_INCONSISTENT");
+    await until("a node says what it was shown", async () => {
+      const after = await auditOf(cluster);
+      return after.codes.includes("AUDIT_NODE_INCONSISTENT");
+    });
   });
 });
