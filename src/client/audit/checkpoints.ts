@@ -6,27 +6,18 @@
  * Memory: 32 bytes a request. A node's checkpoint is compared as soon as the requests are there that it is over,
  * and forgotten: there are many in a year.
  */
-import {
-  clusterNoteKey,
-  keysNamedIn,
-  isSignedBy,
-  nodeNoteKey,
-  originOf,
-  parseCheckpoint,
-} from "../../checkpoint/checkpoint.js";
-import { publicKeyDer } from "../verify.js";
+import { clusterNoteKey, isSignedBy, keysNamedIn } from "../../checkpoint/checkpoint.js";
 import { GrowingTree } from "../../checkpoint/merkle.js";
-import { formatNote, parseNote, type Note } from "../../checkpoint/note.js";
+import { parseNote, type Note } from "../../checkpoint/note.js";
 import { describeError, HsmError } from "../../errors.js";
 import type { Cluster } from "../../identity/cluster.js";
 import { fromBase64url } from "../../identity/encoding.js";
 import type { NodeCheckpoint } from "../../streams/audit-events.js";
-import { readAuditEvent, verifySender } from "../../streams/open.js";
+import { publicKeyDer } from "../verify.js";
 import type { Read } from "./admit.js";
 import { checkpointIn, signersOf } from "./checkpoint-note.js";
-import type { KeyHistory, KeyRecord } from "./key-history.js";
 import type { FindingCode, Report } from "./findings.js";
-import type { HistorySource } from "./sources.js";
+import type { KeyHistory, KeyRecord } from "./key-history.js";
 import { StreamLeaves } from "./stream-leaves.js";
 
 /** Somebody's word of a root: in the history at `seq`, or in a file. */
@@ -187,56 +178,6 @@ export class CheckpointCheck {
       text: `${seq.length > 0 ? `the checkpoint of ${who}` : who} ${what}`,
     });
   }
-}
-
-/**
- * The checkpoints on which at least `threshold` nodes agree, the newest first, each as one note with the lines
- * of all of them: what to keep elsewhere. `notes`: of events, by node.
- */
-function witnessed(notes: readonly Note[], threshold: number): string[] {
-  const byText = new Map<string, Map<string, Note["signatures"][number]>>();
-  for (const { text, signatures } of notes) {
-    const lines = byText.get(text) ?? new Map<string, Note["signatures"][number]>();
-    for (const line of signatures) lines.set(line.name, line);
-    byText.set(text, lines);
-  }
-  return [...byText]
-    .filter(([, lines]) => lines.size >= threshold)
-    .toSorted(([one], [other]) => parseCheckpoint(other).size - parseCheckpoint(one).size)
-    .map(([text, lines]) => formatNote({ text, signatures: [...lines.values()] }));
-}
-
-/**
- * The newest checkpoint on which `threshold` nodes agree, as the bytes of a note.
- * @throws HsmError `ERR_QUORUM_NOT_REACHED` when there is none
- */
-export async function witnessedCheckpoint(
-  source: HistorySource,
-  cluster: Cluster,
-  threshold: number,
-): Promise<string> {
-  const notes: Note[] = [];
-  for await (const entry of source.entries("THSM_AUDIT")) {
-    if (!("message" in entry) || !entry.message.subject.endsWith(".checkpoint")) continue;
-    try {
-      const body = readAuditEvent(entry.message);
-      if (body?.type !== "checkpoint") continue;
-      const { identity } = verifySender(cluster, entry.message, body, "node");
-      const note = parseNote(body.note);
-      if (parseCheckpoint(note.text).origin !== originOf(cluster.name)) continue;
-      const key = nodeNoteKey(cluster.name, body.node, identity);
-      if (isSignedBy(note, key) && note.signatures.length === 1) notes.push(note);
-    } catch (error) {
-      // Anybody's bytes: the audit tells of them, here they are nobody's checkpoint.
-      if (!(error instanceof HsmError)) throw error;
-    }
-  }
-  const [newest] = witnessed(notes, threshold);
-  if (newest !== undefined) return newest;
-  throw new HsmError(
-    "ERR_QUORUM_NOT_REACHED",
-    `no checkpoint is signed by ${threshold} nodes yet: wait for an interval to end, or see thsm audit verify`,
-  );
 }
 
 function hexOf(bytes: Uint8Array): string {

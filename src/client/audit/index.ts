@@ -1,7 +1,7 @@
 /** @module The audit: what the client's public face and the command line use of it. */
 export { parseNote, type Note } from "../../checkpoint/note.js";
 export { signedByCluster } from "./cluster-checkpoint.js";
-export { witnessedCheckpoint } from "./checkpoints.js";
+export { witnessedCheckpoint } from "./witnessed.js";
 export {
   checkProof,
   proveConsistency,

@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import { clusterNoteKey } from "../../../src/checkpoint/checkpoint.js";
 import { formatNote, parseNote, signatureOf, type Note } from "../../../src/checkpoint/note.js";
-import { witnessedCheckpoint } from "../../../src/client/audit/checkpoints.js";
+import { witnessedCheckpoint } from "../../../src/client/audit/witnessed.js";
 import { keptStreams } from "../../../src/client/audit/sources.js";
 import { failure } from "../../support/errors.js";
 import { audited, memoryHistory } from "./audited.js";
@@ -37,7 +37,8 @@ describe("checkpoints", () => {
     ]);
     expect((await audited(history, { checkpoints: [kept] })).codes).to.deep.equal([]);
     const many = witnessedCheckpoint(memoryHistory(history.streams), history.cluster, 4);
-    await failure(many, "ERR_QUORUM_NOT_REACHED");
+    const { message } = await failure(many, "ERR_QUORUM_NOT_REACHED");
+    expect(message).to.contain(`ada over ${size}, bob over ${size}, cyd over ${size}`);
   });
 
   it("name the node that has seen another history, or signs what is no checkpoint", async () => {
