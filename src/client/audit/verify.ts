@@ -115,7 +115,7 @@ class Run {
       batch.map(({ claim }, index) => (known[index] === true ? undefined : claim)),
     );
     this.#opened.push({ batch, known, signed: handled(signed) });
-    while (this.#opened.length > this.#arithmetic.depth) await this.#see();
+    while (this.#opened.length > this.#arithmetic.batchesAhead) await this.#see();
   }
 
   /** Until nothing is under way any more. */
@@ -134,7 +134,7 @@ class Run {
       this.#audit.see(opened, signed[index] === true || next.known[index] === true);
     }
     this.#collect();
-    while (this.#judged.length > this.#arithmetic.depth) await this.#conclude();
+    while (this.#judged.length > this.#arithmetic.judgingAhead) await this.#conclude();
   }
 
   #collect(): void {
