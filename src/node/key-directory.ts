@@ -6,11 +6,11 @@ import { HsmError, type HsmErrorCode } from "../errors.js";
 import type { Cluster } from "../identity/cluster.js";
 import { fromBase64url } from "../identity/encoding.js";
 import { parseGroupKey, type GroupKey } from "../scheme/index.js";
-import type { StoredMessage } from "../streams/envelope.js";
+import type { SignedMessage, StoredMessage } from "../streams/envelope.js";
 import { isDead, type KeyRecord, type KeyState } from "../streams/key-life.js";
 import { KeyLives } from "../streams/key-lives.js";
 import type { KeyEvent, KeyProposed } from "../streams/keys.js";
-import { parseSubject } from "../streams/subjects.js";
+import { parseSubject, streamNames } from "../streams/subjects.js";
 import { parseJson } from "../validate.js";
 import type { IgnoredMessages } from "./ignored.js";
 
@@ -129,6 +129,13 @@ export class KeyDirectory {
       if (!(error instanceof HsmError)) throw error;
       this.#ignore(error.code, error.message);
     }
+  }
+
+  /** This node has journaled the message, and the stream will have it: it must not say the same in other words. */
+  hasSaid({ stream, payload }: SignedMessage): void {
+    if (stream !== streamNames.keys) return;
+    const { key, type } = parseJson(payload) as Pick<KeyEvent, "key" | "type">;
+    this.#entries.get(key)?.said.add(type);
   }
 
   #apply(message: StoredMessage): void {

@@ -10,7 +10,7 @@ import type { StreamReader } from "../streams/read.js";
 import { streamNames, type StreamName } from "../streams/subjects.js";
 import { parseJson } from "../validate.js";
 import type { Journal } from "./journal.js";
-import { damaged } from "./journal-segments.js";
+import { damaged, type JournalEntry } from "./journal-segments.js";
 import type { Outbox } from "./outbox.js";
 
 /** Brokers sync their files every two minutes at the latest; what is older than this is safe. */
@@ -27,11 +27,11 @@ export interface ReconcileOptions {
 }
 
 /**
- * Publishes again what a stream has lost. Returns how many messages.
+ * Publishes again what a stream has lost, and returns it.
  * @throws HsmError `ERR_JOURNAL` when a stream and the journal contradict each other, and what
  * reading throws
  */
-export async function reconcile(options: ReconcileOptions): Promise<number> {
+export async function reconcile(options: ReconcileOptions): Promise<readonly JournalEntry[]> {
   const { node, cluster, reader, journal, outbox } = options;
   const newest: [StreamName, SignedMessage | undefined][] = [
     [streamNames.shares, await reader.last(streamNames.shares, `thsm.v1.share.${node}.>`)],
@@ -64,7 +64,7 @@ export async function reconcile(options: ReconcileOptions): Promise<number> {
     return n > Math.max(...ofStream.map((head) => head.n)) && n <= outbox.published;
   });
   for (const entry of lost) void outbox.publish(entry);
-  return lost.length;
+  return lost;
 }
 
 function isOwn(cluster: Cluster, node: string, message: SignedMessage): boolean {

@@ -137,10 +137,15 @@ async function start(
   const compare = async (): Promise<void> => {
     const lastKeyEvent = directory.lastOwn;
     const again = await reconcile({ node, cluster, reader, journal, outbox, lastKeyEvent });
-    if (again > 0) log.warn({ messages: again }, "the broker had lost messages; published again");
+    for (const { message } of again) directory.hasSaid(message);
+    const messages = again.length;
+    if (messages > 0) log.warn({ messages }, "the broker had lost messages; published again");
   };
   await persist(options, compare);
-  for (const entry of recent.filter(({ n }) => n > published)) void outbox.publish(entry);
+  for (const entry of recent.filter(({ n }) => n > published)) {
+    void outbox.publish(entry);
+    directory.hasSaid(entry.message);
+  }
 
   const shared = { node, cluster, directory, store, outbox, ignored, log, catchUp, guard, now };
   enrollment = new Enrollment({

@@ -3,9 +3,14 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "chai";
 import { toBase64url } from "../../src/identity/encoding.js";
+import { silentLogger } from "../../src/log.js";
+import { Journal } from "../../src/node/journal.js";
+import { KeyStore } from "../../src/node/key-store.js";
 import { serializeKeyShare } from "../../src/scheme/index.js";
 import type { KeyProposed, KeyRejected } from "../../src/streams/keys.js";
+import { formatSubject, streamNames } from "../../src/streams/subjects.js";
 import { testKey } from "../support/keys.js";
+import { eventually } from "./eventually.js";
 import { timeFromNow, type FakeClient, type ProposedKey } from "./fake-client.js";
 import { startHarness, startServing, type Harness, type NodeProcess } from "./harness.js";
 
@@ -241,14 +246,39 @@ describe("enrolment", function () {
       expect(await filesOf(abandoned.id)).to.deep.equal([]);
       await alice.event(abandoned.id, "n1", "erased");
       await alice.event(proposed.id, "n1", "erased");
-      await sleep(50);
-      const answer = await alice.answerOf("n1", request);
-      expect(answer?.share.code).to.equal("ERR_KEY_NOT_ACTIVE");
+      const answer = await eventually("the answer", () => alice.answerOf("n1", request));
+      expect(answer.share.code).to.equal("ERR_KEY_NOT_ACTIVE");
       const chain = await harness.chainOf("n1");
       const numberOf = (hash: string | undefined): number =>
         chain.find(({ message }) => message.hash === hash)?.n ?? 0;
       const erased = chain.findLast(({ message }) => message.subject.includes(proposed.id));
-      expect(numberOf(answer?.message.hash)).to.be.greaterThan(erased?.n ?? Infinity);
+      expect(numberOf(answer.message.hash)).to.be.greaterThan(erased?.n ?? Infinity);
+    });
+
+    it("before its word was on record, does not accept a second time in other words", async () => {
+      const proposed = await alice.propose(dealt);
+      await alice.event(proposed.id, "n1", "ready");
+      await node.kill();
+      const { id: key, proposal } = proposed;
+      const store = await KeyStore.open(harness.dataDir("n1"));
+      await store.save({ key, epoch: 0, party: 1, proposal }, share(1));
+      const { journal } = await Journal.open(
+        {
+          directory: join(harness.dataDir("n1"), "journal"),
+          key: harness.key("n1"),
+          cluster: harness.cluster,
+          log: silentLogger,
+          onFailure: () => undefined,
+        },
+        () => false,
+      );
+      const body = { version: 1, type: "accepted", key, node: "n1", party: 1, proposal };
+      const subject = formatSubject({ kind: "key", key });
+      await journal.speak(streamNames.keys, subject, { ...body, time: timeFromNow() });
+      await journal.close();
+      node = await startServing(config);
+      await settled();
+      expect(await typesOf(key)).to.deep.equal(["ready", "accepted"]);
     });
 
     it("says what it still owes", async () => {

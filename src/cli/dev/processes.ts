@@ -76,10 +76,10 @@ export class Processes {
   async stop(name: string): Promise<boolean> {
     const pid = await this.find(name);
     if (pid !== undefined) {
-      process.kill(pid, "SIGTERM");
+      signal(pid, "SIGTERM");
       const deadline = Date.now() + stopMs;
       while ((await this.find(name)) !== undefined) {
-        if (Date.now() > deadline) process.kill(pid, "SIGKILL");
+        if (Date.now() > deadline) signal(pid, "SIGKILL");
         await sleep(20);
       }
     }
@@ -91,7 +91,7 @@ export class Processes {
   async kill(name: string): Promise<boolean> {
     const pid = await this.find(name);
     if (pid === undefined) return false;
-    process.kill(pid, "SIGKILL");
+    signal(pid, "SIGKILL");
     while ((await this.find(name)) !== undefined) await sleep(10);
     return true;
   }
@@ -117,6 +117,15 @@ export class Processes {
     } catch {
       return undefined;
     }
+  }
+}
+
+/** It may have ended since somebody looked. */
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
   }
 }
 
