@@ -10,6 +10,7 @@ import type { SignedMessage, StoredMessage } from "../streams/envelope.js";
 import { isDead, type KeyRecord, type KeyState } from "../streams/key-life.js";
 import { KeyLives } from "../streams/key-lives.js";
 import type { KeyEvent, KeyProposed } from "../streams/keys.js";
+import { readKeyEvent } from "../streams/open.js";
 import { parseSubject, streamNames } from "../streams/subjects.js";
 import { parseJson } from "../validate.js";
 import type { IgnoredMessages } from "./ignored.js";
@@ -132,10 +133,10 @@ export class KeyDirectory {
   }
 
   /** This node has journaled the message, and the stream will have it: it must not say the same in other words. */
-  hasSaid({ stream, payload }: SignedMessage): void {
-    if (stream !== streamNames.keys) return;
-    const { key, type } = parseJson(payload) as Pick<KeyEvent, "key" | "type">;
-    this.#entries.get(key)?.said.add(type);
+  hasSaid(message: SignedMessage): void {
+    if (message.stream !== streamNames.keys) return;
+    const event = readKeyEvent(message);
+    if (event !== undefined) this.#entries.get(event.key)?.said.add(event.type);
   }
 
   #apply(message: StoredMessage): void {
