@@ -104,8 +104,8 @@ export class Knot {
   }
 
   /** Waits for the end of a signing in which nothing failed, and lets two validators look at it. */
-  async finishSigning(): Promise<number> {
-    await this.waitFor(/DNSSEC, successfully signed/);
+  async finishSigning(timeoutMs?: number): Promise<number> {
+    await this.waitFor(/DNSSEC, successfully signed/, timeoutMs);
     if (/ (error|warning): \[/.test(this.logged)) throw new Error(this.logged);
     return await this.validate();
   }

@@ -107,7 +107,8 @@ describe("programs above the PKCS#11 module", function () {
     const knotEnds = (async () => {
       do {
         await knot.beginSigning();
-        await knot.finishSigning();
+        // It makes a few signatures in each daemon's life.
+        await knot.finishSigning(kills * patienceMs);
       } while (speed.exitCode === null);
     })();
     await Promise.race([
