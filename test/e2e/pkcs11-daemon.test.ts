@@ -11,7 +11,7 @@ import { buildApplication, SignLoop } from "./sign-loop.js";
 import { until } from "./until.js";
 
 describe("an application of the PKCS#11 module", function () {
-  this.timeout(180_000);
+  this.timeout(process.env["SLOW"] === "1" ? 1_800_000 : 180_000);
   let cluster: TestCluster;
   let program: string;
   let key: KeyInfo;
