@@ -25,7 +25,7 @@ describe("access", function () {
     await cluster.makeKey("k", 1024);
     document = cluster.path("document");
     writeFileSync(document, "to sign");
-    const limits = `pinAttemptsMax = ${pinAttemptsMax}\ntimeoutMs = 15000\n`;
+    const limits = `pinAttemptsMax = ${pinAttemptsMax}\ntimeoutMs = 8000\n`;
     await appendFile(join(cluster.dir, "client/client.toml"), limits);
     await cluster.processes.stop("pkcs11d");
     await cluster.up();
