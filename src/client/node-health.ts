@@ -42,7 +42,7 @@ interface NodeState {
   learntMs: number;
   /** Inputs asked and not yet answered. */
   outstanding: number;
-  /** Times in a row that it was waited for in vain, and until when it is not asked for that. */
+  /** Times in a row that it was waited for in vain, and until when (of the monotonic clock) it is not asked for that. */
   misses: number;
   restsUntilMs: number;
 }
@@ -105,7 +105,7 @@ export class NodeHealth {
     if (state === undefined) return;
     state.outstanding += inputs;
     // One request at a time tries whether it has recovered.
-    if (state.misses > 0) state.restsUntilMs = Date.now() + restMs(state.misses);
+    if (state.misses > 0) state.restsUntilMs = performance.now() + restMs(state.misses);
   }
 
   answered(node: string, inputs: number, elapsedMs: number): void {
@@ -128,7 +128,7 @@ export class NodeHealth {
     if (waitedMs > state.meanMs) learn(state, waitedMs);
     if (waitedMs < this.patienceMs) return false;
     state.misses += 1;
-    state.restsUntilMs = Date.now() + restMs(state.misses);
+    state.restsUntilMs = performance.now() + restMs(state.misses);
     return state.misses === missesToTell && this.isAlive(node);
   }
 
@@ -148,7 +148,7 @@ export class NodeHealth {
   #score(node: string): number {
     const state = this.#states.get(node);
     if (state === undefined) return Number.POSITIVE_INFINITY;
-    const isReady = this.isAlive(node) && Date.now() >= state.restsUntilMs;
+    const isReady = this.isAlive(node) && performance.now() >= state.restsUntilMs;
     const burden = (isReady ? 0 : 1e9) + (this.#avoided.has(node) ? 1e12 : 0);
     // A little chance spreads equal nodes.
     const spread = 1 + Math.random() / 4;

@@ -17,7 +17,7 @@ export class Outage {
   #newest: HsmError | undefined;
   #nextTryMs = 0;
 
-  constructor(now: () => number = Date.now) {
+  constructor(now: () => number = () => performance.now()) {
     this.#now = now;
   }
 

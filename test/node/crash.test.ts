@@ -3,8 +3,6 @@ import { cp, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "chai";
-import { silentLogger } from "../../src/log.js";
-import { Journal } from "../../src/node/journal.js";
 import type { SignRequest } from "../../src/streams/requests.js";
 import { streamNames } from "../../src/streams/subjects.js";
 import { testKey } from "../support/keys.js";
@@ -81,21 +79,10 @@ describe("a node that crashes", function () {
 
   it("publishes what it had said and not yet published", async () => {
     await node.stop();
-    const { journal } = await Journal.open(
-      {
-        directory: join(harness.dataDir("n1"), "journal"),
-        key: harness.key("n1"),
-        cluster: harness.cluster,
-        log: silentLogger,
-        onFailure: () => undefined,
-      },
-      () => false,
-    );
     const event = { version: 1, type: "ignored", node: "n1", counts: ["ERR_EXPIRED 1"] };
     const subject = "thsm.v1.audit.node.n1";
     const body = { ...event, time: timeFromNow() };
-    const { message } = await journal.speak(streamNames.audit, subject, body);
-    await journal.close();
+    const { message } = await harness.journal("n1", streamNames.audit, subject, body);
     node = await startServing(config);
     await alice.ask(key.id);
     const chain = await harness.chainOf("n1");

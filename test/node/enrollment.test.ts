@@ -3,8 +3,6 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "chai";
 import { toBase64url } from "../../src/identity/encoding.js";
-import { silentLogger } from "../../src/log.js";
-import { Journal } from "../../src/node/journal.js";
 import { KeyStore } from "../../src/node/key-store.js";
 import { serializeKeyShare } from "../../src/scheme/index.js";
 import type { KeyProposed, KeyRejected } from "../../src/streams/keys.js";
@@ -262,20 +260,9 @@ describe("enrolment", function () {
       const { id: key, proposal } = proposed;
       const store = await KeyStore.open(harness.dataDir("n1"));
       await store.save({ key, epoch: 0, party: 1, proposal }, share(1));
-      const { journal } = await Journal.open(
-        {
-          directory: join(harness.dataDir("n1"), "journal"),
-          key: harness.key("n1"),
-          cluster: harness.cluster,
-          log: silentLogger,
-          onFailure: () => undefined,
-        },
-        () => false,
-      );
       const body = { version: 1, type: "accepted", key, node: "n1", party: 1, proposal };
       const subject = formatSubject({ kind: "key", key });
-      await journal.speak(streamNames.keys, subject, { ...body, time: timeFromNow() });
-      await journal.close();
+      await harness.journal("n1", streamNames.keys, subject, { ...body, time: timeFromNow() });
       node = await startServing(config);
       await settled();
       expect(await typesOf(key)).to.deep.equal(["ready", "accepted"]);

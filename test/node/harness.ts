@@ -18,12 +18,20 @@ import { readCluster, type Cluster } from "../../src/identity/cluster.js";
 import { createIdentityFile, readIdentityFile } from "../../src/identity/identity-file.js";
 import type { IdentityKey } from "../../src/identity/identity-key.js";
 import { silentLogger } from "../../src/log.js";
+import type { JournalEntry } from "../../src/node/journal-segments.js";
+import { Journal } from "../../src/node/journal.js";
 import { connectBus } from "../../src/streams/connection.js";
 import { verifyMessage, type StoredMessage } from "../../src/streams/envelope.js";
 import { provision } from "../../src/streams/provision.js";
 import { StreamReader } from "../../src/streams/read.js";
 import type { StreamLimits } from "../../src/streams/settings.js";
-import { allAudit, allKeys, allShares, streamNames } from "../../src/streams/subjects.js";
+import {
+  allAudit,
+  allKeys,
+  allShares,
+  streamNames,
+  type StreamName,
+} from "../../src/streams/subjects.js";
 import { parseJson } from "../../src/validate.js";
 import { FakeClient } from "./fake-client.js";
 import { startNatsServer, type NatsServer } from "../support/nats-server.js";
@@ -61,6 +69,13 @@ export interface Harness {
   /** node.toml of a node, with further lines. Returns its path. */
   configure: (name: string, ...lines: string[]) => Promise<string>;
   dataDir: (name: string) => string;
+  /** What a node that does not run has journaled and not published: it died in between. */
+  journal: (
+    name: string,
+    stream: StreamName,
+    subject: string,
+    body: { readonly time: string },
+  ) => Promise<JournalEntry>;
   /** Everything that a node has on the streams, each message once, by its number. */
   chainOf: (node: string) => Promise<ChainedMessage[]>;
   stop: () => Promise<void>;
@@ -144,6 +159,14 @@ export async function startHarness(streamLimits: StreamLimits = limits): Promise
       return client;
     },
     dataDir,
+    async journal(name, stream, subject, body) {
+      const options = { key: key(name), cluster, log: silentLogger, onFailure: () => undefined };
+      const directory = join(dataDir(name), "journal");
+      const { journal } = await Journal.open({ ...options, directory }, () => false);
+      const entry = await journal.speak(stream, subject, body);
+      await journal.close();
+      return entry;
+    },
     async configure(name, ...lines) {
       const path = join(dir, `${name}.toml`);
       const text = [

@@ -361,6 +361,15 @@ static void test_walk(void)
   EXPECT(p11->C_Finalize(NULL), CKR_OK);
 }
 
+/* Tells the test that starts this program how far it is, and waits for its line. */
+static void wait_after(const char *step)
+{
+  char line[8];
+  puts(step);
+  fflush(stdout);
+  HOLDS(fgets(line, sizeof line, stdin) != NULL);
+}
+
 static CK_OBJECT_HANDLE prepare_key(CK_SESSION_HANDLE session)
 {
   CK_OBJECT_HANDLE public_key = 0, private_key = 0;
@@ -544,19 +553,14 @@ static void test_outage(const char *argument)
 {
   CK_BYTE signature[128];
   CK_ULONG size = sizeof signature;
-  char line[8];
   EXPECT(p11->C_Initialize(NULL), CKR_OK);
   CK_SESSION_HANDLE session = open_session(CKF_RW_SESSION);
   CK_OBJECT_HANDLE key = prepare_key(session);
   for (int round = 0; round < atoi(argument); round++) {
     EXPECT(sign(session, key, signature, &size), CKR_OK);
-    puts("ready");
-    fflush(stdout);
-    HOLDS(fgets(line, sizeof line, stdin) != NULL);
+    wait_after("ready");
     for (int i = 0; i < 1000; i++) EXPECT(sign(session, key, signature, &size), CKR_DEVICE_ERROR);
-    puts("failed");
-    fflush(stdout);
-    HOLDS(fgets(line, sizeof line, stdin) != NULL);
+    wait_after("failed");
   }
   EXPECT(sign(session, key, signature, &size), CKR_OK);
   EXPECT(p11->C_Finalize(NULL), CKR_OK);
@@ -594,13 +598,10 @@ static void test_stale_ticket(void)
 {
   CK_BYTE signature[128];
   CK_ULONG size = sizeof signature;
-  char line[8];
   EXPECT(p11->C_Initialize(NULL), CKR_OK);
   CK_SESSION_HANDLE session = open_session(CKF_RW_SESSION);
   CK_OBJECT_HANDLE key = prepare_key(session);
-  puts("ready");
-  fflush(stdout);
-  HOLDS(fgets(line, sizeof line, stdin) != NULL);
+  wait_after("ready");
   EXPECT(sign(session, key, signature, &size), CKR_USER_NOT_LOGGED_IN);
   EXPECT(sign(session, key, signature, &size), CKR_USER_NOT_LOGGED_IN);
   EXPECT(p11->C_Login(session, CKU_USER, (CK_BYTE *)"5678", 4), CKR_OK);
@@ -612,13 +613,10 @@ static void test_stale_ticket(void)
 static void test_configuration(void)
 {
   CK_ULONG count = 9;
-  char line[8];
   EXPECT(p11->C_Initialize(NULL), CKR_OK);
   EXPECT(p11->C_GetSlotList(CK_TRUE, NULL, &count), CKR_OK);
   HOLDS(count == 0);
-  puts("ready");
-  fflush(stdout);
-  HOLDS(fgets(line, sizeof line, stdin) != NULL);
+  wait_after("ready");
   EXPECT(p11->C_GetSlotList(CK_TRUE, NULL, &count), CKR_OK);
   HOLDS(count == 2);
   EXPECT(p11->C_CloseSession(open_session(0)), CKR_OK);

@@ -1,5 +1,6 @@
 /** @module What findings say of a request, an answer or an event that closes one: who, which, when. */
 import type { SigningFailure, SigningResult } from "../../streams/audit-events.js";
+import type { StoredMessage } from "../../streams/envelope.js";
 import type { SignRequest } from "../../streams/requests.js";
 import type { ShareMessage } from "../../streams/shares.js";
 import type { Read } from "./admit.js";
@@ -10,15 +11,11 @@ export function requestFacts(
   { message, body }: Read<SignRequest>,
   what: string,
 ): FindingFacts {
-  const { client, rid, key, session, expires } = body;
+  const { client, rid, expires } = body;
   return {
+    ...whichOf(message, body),
     code,
     stream: "THSM_REQ",
-    seq: [message.seq],
-    client,
-    key,
-    rid,
-    session,
     time: expires,
     text: `request ${rid} of client ${client}, valid until ${expires}, ${what}`,
   };
@@ -29,16 +26,12 @@ export function shareFacts(
   { message, body }: Read<ShareMessage>,
   what: string,
 ): FindingFacts {
-  const { node, client, rid, key, session, time } = body;
+  const { node, client, rid, time } = body;
   return {
+    ...whichOf(message, body),
     code,
     stream: "THSM_SHARE",
-    seq: [message.seq],
     node,
-    client,
-    key,
-    rid,
-    session,
     time,
     text: `node ${node} answered request ${rid} of client ${client} at ${time}, ${what}`,
   };
@@ -49,16 +42,19 @@ export function closingFacts(
   { message, body }: Read<SigningResult | SigningFailure>,
   what: string,
 ): FindingFacts {
-  const { client, rid, key, session, type, time } = body;
+  const { client, rid, type, time } = body;
   return {
+    ...whichOf(message, body),
     code,
     stream: "THSM_AUDIT",
-    seq: [message.seq],
-    client,
-    key,
-    rid,
-    session,
     time,
     text: `client ${client} recorded a ${type} of request ${rid} at ${time}, ${what}`,
   };
+}
+
+function whichOf(
+  { seq }: StoredMessage,
+  { client, key, rid, session }: SignRequest | ShareMessage | SigningResult | SigningFailure,
+): Pick<FindingFacts, "seq" | "client" | "key" | "rid" | "session"> {
+  return { seq: [seq], client, key, rid, session };
 }
